@@ -1,0 +1,418 @@
+"""A small asynchronous client of the Kubernetes API: one HTTP session, orjson, plain objects.
+
+The kubeconfig, its credentials and their renewal are the official client's; requests and JSON are
+ours, because its generated models cost ten times what parsing does.
+
+Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import aiohttp
+import orjson
+from kubernetes.aio import config
+from kubernetes.aio.client.configuration import Configuration
+
+from backstay.errors import (
+    BackstayError,
+    Conflict,
+    Forbidden,
+    NotFound,
+    Refused,
+    Unavailable,
+)
+
+Json = dict[str, Any]
+
+REQUEST_TIMEOUT_SECONDS: Final = 10.0
+PAGE_SIZE: Final = 500
+EVENT_LIMIT_BYTES: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Where the API server keeps one kind; `group` is empty for the core group."""
+
+    group: str
+    version: str
+    plural: str
+    namespaced: bool = True
+
+    def path(
+        self,
+        namespace: str | None,
+        name: str | None = None,
+        subresource: str | None = None,
+    ) -> str:
+        """The URL path of the collection, of one object, or of its subresource."""
+        root = (
+            f"/apis/{self.group}/{self.version}"
+            if self.group
+            else f"/api/{self.version}"
+        )
+        scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        tail = "".join(f"/{part}" for part in (name, subresource) if part)
+        return f"{root}{scope}/{self.plural}{tail}"
+
+
+RELEASE_PLANS: Final = Resource("backstay.dev", "v1alpha1", "releaseplans")
+DEVICE_GROUPS: Final = Resource("backstay.dev", "v1alpha1", "devicegroups")
+HEALTH_RULES: Final = Resource("backstay.dev", "v1alpha1", "healthrules")
+EDGE_DEVICES: Final = Resource("backstay.dev", "v1alpha1", "edgedevices")
+HOLDS: Final = Resource("backstay.dev", "v1alpha1", "holds")
+CONTROLLER_REVISIONS: Final = Resource("apps", "v1", "controllerrevisions")
+LEASES: Final = Resource("coordination.k8s.io", "v1", "leases")
+EVENTS: Final = Resource("events.k8s.io", "v1", "events")
+SECRETS: Final = Resource("", "v1", "secrets")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list: raw objects, and the version from which a watch continues."""
+
+    items: tuple[Json, ...]
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """One line of a watch; a bookmark's object carries only its resourceVersion."""
+
+    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+    object: Json
+
+
+class WatchExpired(BackstayError):
+    """The server no longer has the version that the watch asked for (410 Gone): list again."""
+
+
+class KubeClient:
+    """Talks to one API server with one identity."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        configuration: Configuration,
+        field_manager: str,
+    ) -> None:
+        self._session = session
+        self._configuration = configuration
+        self.host: Final[str] = str(configuration.host).rstrip("/")
+        self.field_manager: Final = field_manager
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls, kubeconfig: Path | None, *, field_manager: str = "backstay"
+    ) -> AsyncIterator["KubeClient"]:
+        """Open a session with the identity in `kubeconfig`, or in the Pod's own service account when it is None.
+
+        Raises:
+            Refused: the kubeconfig cannot be read, or says nothing that can be used.
+        """
+        configuration = await _configuration(kubeconfig)
+        connector = aiohttp.TCPConnector(ssl=_tls(configuration, kubeconfig), limit=64)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=REQUEST_TIMEOUT_SECONDS
+        )
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout, read_bufsize=2**20
+        ) as session:
+            yield cls(session, configuration, field_manager)
+
+    async def get(
+        self, resource: Resource, name: str, namespace: str | None = None
+    ) -> Json:
+        """Read one object; the read is a quorum read."""
+        return await self._json("GET", resource.path(namespace, name))
+
+    async def list_pages(  # noqa: PLR0913 - the parameters are the API's own
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        field_selector: str | None = None,
+        label_selector: str | None = None,
+        page_size: int = PAGE_SIZE,
+    ) -> AsyncIterator[Page]:
+        """List with quorum, page by page; every page carries the resourceVersion of the whole list."""
+        query = _query(
+            fieldSelector=field_selector,
+            labelSelector=label_selector,
+            limit=str(page_size),
+        )
+        while True:
+            body = await self._json("GET", resource.path(namespace), query)
+            meta = body["metadata"]
+            yield Page(tuple(body.get("items") or ()), meta["resourceVersion"])
+            if not (token := meta.get("continue")):
+                return
+            query["continue"] = token
+
+    async def list(
+        self, resource: Resource, namespace: str | None = None, **selectors: str
+    ) -> list[Json]:
+        """Every object of a kind that is known to be few."""
+        return [
+            item
+            async for page in self.list_pages(resource, namespace, **selectors)
+            for item in page.items
+        ]  # type: ignore[arg-type]
+
+    async def watch(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        resource_version: str,
+        field_selector: str | None = None,
+        timeout_seconds: int = 240,
+    ) -> AsyncIterator[WatchEvent]:
+        """Stream changes after `resource_version` until the server ends the watch.
+
+        Raises:
+            WatchExpired: the version is too old; list again.
+            Unavailable: the connection was lost; watch again from the last version seen.
+        """
+        query = _query(
+            watch="1",
+            allowWatchBookmarks="true",
+            resourceVersion=resource_version,
+            timeoutSeconds=str(timeout_seconds),
+            fieldSelector=field_selector,
+        )
+        path = resource.path(namespace)
+        try:
+            async with self._session.get(
+                self.host + path, params=query, headers=await self._headers()
+            ) as response:
+                if response.status != 200:  # noqa: PLR2004 - HTTP's own number
+                    raise _problem("GET", path, response.status, await response.read())
+                async for line in _lines(response.content):
+                    yield _watch_event(orjson.loads(line), path)
+        except (aiohttp.ClientError, OSError) as error:
+            raise _unreachable(self.host, error) from error
+
+    async def create(
+        self, resource: Resource, body: Json, namespace: str | None = None
+    ) -> Json:
+        """Create an object.
+
+        Raises:
+            Conflict: one of that name exists.
+        """
+        return await self._json(
+            "POST", resource.path(namespace), {"fieldManager": self.field_manager}, body
+        )
+
+    async def merge_patch(
+        self,
+        resource: Resource,
+        name: str,
+        body: Json,
+        namespace: str | None = None,
+        *,
+        subresource: str | None = None,
+    ) -> Json:
+        """Change the named fields only; with `metadata.resourceVersion` in the body, only if nobody was faster.
+
+        Raises:
+            Conflict: the object is no longer at that resourceVersion.
+        """
+        path = resource.path(namespace, name, subresource)
+        query = {"fieldManager": self.field_manager}
+        return await self._json(
+            "PATCH", path, query, body, content_type="application/merge-patch+json"
+        )
+
+    async def apply(
+        self,
+        resource: Resource,
+        name: str,
+        body: Json,
+        namespace: str | None = None,
+        *,
+        subresource: str | None = None,
+    ) -> Json:
+        """Server-side apply as this client's field manager; it takes over the fields that it names."""
+        path = resource.path(namespace, name, subresource)
+        query = {"fieldManager": self.field_manager, "force": "true"}
+        return await self._json(
+            "PATCH", path, query, body, content_type="application/apply-patch+yaml"
+        )
+
+    async def replace(
+        self, resource: Resource, name: str, body: Json, namespace: str | None = None
+    ) -> Json:
+        """Write the whole object at the resourceVersion it carries."""
+        return await self._json(
+            "PUT",
+            resource.path(namespace, name),
+            {"fieldManager": self.field_manager},
+            body,
+        )
+
+    async def delete(
+        self, resource: Resource, name: str, namespace: str | None = None
+    ) -> None:
+        """Delete one object."""
+        await self._json("DELETE", resource.path(namespace, name))
+
+    async def _headers(self) -> dict[str, str]:
+        settings = await self._configuration.auth_settings()
+        return {
+            auth["key"]: auth["value"]
+            for auth in settings.values()
+            if auth.get("value")
+        }
+
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Json | None = None,
+        *,
+        content_type: str = "application/json",
+    ) -> Json:
+        headers = {**await self._headers(), "Content-Type": content_type}
+        data = None if body is None else orjson.dumps(body)
+        try:
+            async with (
+                asyncio.timeout(REQUEST_TIMEOUT_SECONDS),
+                self._session.request(
+                    method, self.host + path, params=query, data=data, headers=headers
+                ) as response,
+            ):
+                raw = await response.read()
+                if response.status >= 400:  # noqa: PLR2004 - HTTP's own number
+                    raise _problem(method, path, response.status, raw)
+                answer: Json = orjson.loads(raw)
+                return answer
+        except (
+            aiohttp.ClientError,
+            OSError,
+            TimeoutError,
+            orjson.JSONDecodeError,
+        ) as error:
+            raise _unreachable(self.host, error) from error
+
+
+def _query(**parameters: str | None) -> dict[str, str]:
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
+async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Whole lines of any length up to the limit: an EdgeDevice can be longer than the reader's own line limit."""
+    pending = bytearray()
+    async for chunk in stream.iter_any():
+        pending += chunk
+        if len(pending) > EVENT_LIMIT_BYTES:
+            message = f"a watch event is larger than {EVENT_LIMIT_BYTES} bytes"
+            raise Refused(message)
+        *complete, rest = pending.split(b"\n")
+        for line in complete:
+            if line:
+                yield bytes(line)
+        pending = bytearray(rest)
+
+
+def _watch_event(event: Json, path: str) -> WatchEvent:
+    if event["type"] == "ERROR":
+        status = event["object"]
+        if status.get("code") == 410:  # noqa: PLR2004 - HTTP's own number
+            message = f"the watch of {path} is too old"
+            raise WatchExpired(message)
+        message = f"the watch of {path} failed: {status.get('message', status)}"
+        raise Unavailable(message)
+    return WatchEvent(event["type"], event["object"])
+
+
+def _problem(method: str, path: str, status: int, raw: bytes) -> BackstayError:
+    try:
+        message = orjson.loads(raw).get("message", "")
+    except (orjson.JSONDecodeError, AttributeError):
+        message = raw[:200].decode(errors="replace")
+    text = f"{method} {path}: {status} {message}".strip()
+    match status:
+        case 401:
+            return Forbidden(
+                f"{text}; the API server does not know this identity: check the kubeconfig's credentials"
+            )
+        case 403:
+            return Forbidden(f"{text}; grant it with the roles in manifests/")
+        case 404:
+            return NotFound(text)
+        case 409:
+            return Conflict(text)
+        case 410:
+            return WatchExpired(text)
+        case 408 | 429:
+            return Unavailable(text)
+        case _ if status >= 500:  # noqa: PLR2004 - HTTP's own number
+            return Unavailable(text)
+        case _:
+            return Refused(text)
+
+
+def _unreachable(host: str, error: BaseException) -> Unavailable:
+    reason = str(error) or type(error).__name__
+    return Unavailable(
+        f"the API server at {host} does not answer ({reason}); check that it runs and is reachable"
+    )
+
+
+async def _configuration(kubeconfig: Path | None) -> Configuration:
+    configuration = Configuration()
+    try:
+        if kubeconfig is None:
+            config.load_incluster_config(client_configuration=configuration)
+        else:
+            await config.load_kube_config(
+                config_file=str(kubeconfig), client_configuration=configuration
+            )
+    except (
+        config.ConfigException,
+        OSError,
+        ValueError,
+        AttributeError,
+        TypeError,
+    ) as error:
+        where = (
+            "the Pod's service account"
+            if kubeconfig is None
+            else f"kubeconfig {kubeconfig}"
+        )
+        message = f"{where} cannot be used: {error}"
+        raise Refused(message) from error
+    except Exception as error:
+        # The loader lets its YAML parser's own errors through.
+        message = f"kubeconfig {kubeconfig} cannot be read: {error}"
+        raise Refused(message) from error
+    return configuration
+
+
+def _tls(
+    configuration: Configuration, kubeconfig: Path | None
+) -> ssl.SSLContext | bool:
+    if not configuration.host.startswith("https"):
+        return True
+    try:
+        context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+        if configuration.cert_file:
+            context.load_cert_chain(
+                configuration.cert_file, keyfile=configuration.key_file
+            )
+    except (OSError, ssl.SSLError) as error:
+        message = f"the certificates in kubeconfig {kubeconfig} cannot be read: {error}"
+        raise Refused(message) from error
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
