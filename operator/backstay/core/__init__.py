@@ -1,0 +1,1 @@
+"""Every decision of Backstay, pure: no I/O, no clock, no randomness, no logging."""
