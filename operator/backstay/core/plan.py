@@ -1,0 +1,116 @@
+"""A release plan as decisions see it: parsed, resolved, and without defaults left to guess."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from fractions import Fraction
+from hashlib import sha256
+from math import ceil
+from types import MappingProxyType
+from typing import Final
+
+from backstay.core.planes import ContentDigest, Plane, Release
+from backstay.core.selectors import Selector
+from backstay.core.signals import Signal
+
+HASH_LENGTH: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A number of devices."""
+
+    devices: int
+
+    def of(self, total: int) -> int:
+        """That number, at most all."""
+        return min(self.devices, total)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of some devices; it rounds up, so that a small fleet is never served by nobody."""
+
+    part: Fraction
+
+    def of(self, total: int) -> int:
+        """So many of `total`."""
+        return ceil(self.part * total)
+
+
+Size = Count | Share
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """A step of a rollout: whom it takes, how fast, and how long it is watched."""
+
+    name: str
+    selector: Selector | None = None
+    size: Size | None = None
+    """Cumulative over the rings, of the devices that the selector picks; None takes all of them."""
+    minimum: int = 0
+    """At least so many devices that no earlier ring took."""
+    soak: timedelta = timedelta(0)
+    in_flight: Size = Share(Fraction(1, 5))
+    max_failed: Size = Count(0)
+    min_samples: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """When the devices of a ring have taken a revision well enough to go on."""
+
+    confirmed: Fraction = Fraction(98, 100)
+    min_confirmed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackPolicy:
+    """What happens when a gate fails."""
+
+    automatic: bool = True
+    order: tuple[Plane, ...] = (Plane.CONFIG, Plane.MODEL, Plane.FIRMWARE)
+    """Which plane is suspected first where votes are even: the cheapest to revert."""
+    verify: timedelta = timedelta(minutes=10)
+
+
+DEADLINES: Final[Mapping[Plane, timedelta]] = MappingProxyType(
+    {
+        Plane.FIRMWARE: timedelta(minutes=40),
+        Plane.MODEL: timedelta(hours=2),
+        Plane.CONFIG: timedelta(minutes=15),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One release plan with its target resolved to content."""
+
+    namespace: str
+    name: str
+    target: Mapping[Plane, Release]
+    rings: tuple[Ring, ...]
+    success: Success = field(default_factory=Success)
+    deadlines: Mapping[Plane, timedelta] = DEADLINES
+    signals: tuple[Signal, ...] = ()
+    rollback: RollbackPolicy = field(default_factory=RollbackPolicy)
+    stability: timedelta = timedelta(hours=24)
+    paused: bool = False
+
+    @property
+    def key(self) -> str:
+        """What ranks are drawn from: stable over every revision of the plan."""
+        return f"{self.namespace}/{self.name}"
+
+
+def revision_hash(target: Mapping[Plane, Release]) -> str:
+    """Name a set of versions by its content alone, so that repackaging the same bytes changes nothing."""
+    return hash_of({plane: release.content for plane, release in target.items()})
+
+
+def hash_of(contents: Mapping[Plane, ContentDigest]) -> str:
+    """The hash of sorted (plane, content digest) pairs."""
+    text = "\n".join(f"{plane}={contents[plane]}" for plane in sorted(contents))
+    return sha256(text.encode()).hexdigest()[:HASH_LENGTH]

@@ -1,0 +1,58 @@
+"""Why a decision is as it is: reasons for machines, and sentences for the person who is paged."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """CamelCase, because they become reasons of conditions and Events."""
+
+    # Nothing ships
+    NO_PATH = "NoPath"
+    FROZEN = "Frozen"
+    CONFLICT = "Conflict"
+    UNRESOLVED_ARTIFACT = "ArtifactUnresolved"
+    EMPTY_RING = "EmptyRing"
+    # Moving
+    REVISION_STARTED = "RevisionStarted"
+    RING_STARTED = "RingStarted"
+    RING_CONFIRMED = "RingConfirmed"
+    RING_PROMOTED = "RingPromoted"
+    DISPATCHING = "Dispatching"
+    WAITING_FOR_DEVICES = "WaitingForDevices"
+    SOAKING = "Soaking"
+    STABILIZING = "Stabilizing"
+    SUCCEEDED = "Succeeded"
+    SUPERSEDED = "Superseded"
+    # Waiting for somebody
+    PAUSED = "Paused"
+    HELD = "Held"
+    BUDGET_SPENT = "BudgetSpent"
+    BLOCKED = "Blocked"
+    NO_DATA = "NoData"
+    PROVIDER_ERROR = "ProviderError"
+    INCONCLUSIVE = "Inconclusive"
+    # Going back
+    STEP_FAILED = "StepFailed"
+    TOO_FEW_CONFIRMED = "TooFewConfirmed"
+    SIGNAL_FAILED = "SignalFailed"
+    AUTOMATIC_ROLLBACK_OFF = "AutomaticRollbackOff"
+    RETURNING = "Returning"
+    VERIFYING = "Verifying"
+    HEALTH_RETURNED = "HealthReturned"
+    HEALTH_STILL_BAD = "HealthStillBad"
+    NOT_ALL_RETURNED = "NotAllReturned"
+    FREEZING = "Freezing"
+    ROLLED_BACK = "RolledBack"
+    UNRESOLVED = "Unresolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Because:
+    """One reason, in words that name devices, planes and limits."""
+
+    reason: Reason
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
