@@ -1,0 +1,1 @@
+"""The demonstration: one real release after another, told as it happens."""
