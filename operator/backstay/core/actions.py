@@ -105,6 +105,3 @@ class Decision:
     def phase(self) -> Phase:
         """The phase after this decision."""
         return self.state.phase
-
-
-NEVER = timedelta.max
