@@ -1,0 +1,45 @@
+"""`backstay esp32`: look into what an ESP32 holds."""
+
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from backstay.core.otadata import SECTOR_BYTES, OtaData, at_reset, check_slots
+
+app = typer.Typer(help="Look into what an ESP32 holds.", no_args_is_help=True)
+
+_WRONG_INPUT = 2
+
+
+@app.callback()
+def esp32() -> None:
+    """Look into what an ESP32 holds."""
+
+
+@app.command()
+def otadata(
+    file: Annotated[Path, typer.Argument(help="A dump of the otadata partition: 8 KiB, one entry a sector.")],
+    slots: Annotated[int, typer.Option(help="How many OTA app slots the device has, 1 to 16.")] = 2,
+    factory: Annotated[bool, typer.Option("--factory/--no-factory", help="The device has a factory app.")] = False,  # noqa: FBT002
+) -> None:
+    """Print which otadata entry is active, and what the next reset boots."""
+    try:
+        check_slots(slots)
+        found = OtaData.from_partition(_read(file))
+    except OSError as error:
+        _refuse(f"cannot read {file}: {error.strerror}")
+    except ValueError as error:
+        _refuse(f"{file}: {error}")
+    typer.echo(f"active-entry: {'none' if found.active is None else found.active}")
+    typer.echo(f"boots: {at_reset(found, slots, factory=factory)}")
+
+
+def _read(file: Path) -> bytes:
+    """Read a dump, but never more than shows that it is too long."""
+    with file.open("rb") as dump:
+        return dump.read(2 * SECTOR_BYTES + 1)
+
+
+def _refuse(message: str) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(_WRONG_INPUT)
