@@ -1,0 +1,270 @@
+"""EdgeDevice: what one device shall run, by the operator, and what it runs, by its own word."""
+
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AwareDatetime, ConfigDict, Field
+
+from backstay.api.conditions import Conditions
+from backstay.api.probes import ResolvedProbe
+from backstay.api.resource import Column, Reported, Resource, Served, Written
+from backstay.api.rules import SET, list_map, rule, rules
+from backstay.api.scalars import (
+    ArtifactReference,
+    DeviceClassName,
+    Digest,
+    Duration,
+    Name,
+    ObjectName,
+    SemVer,
+    ShortText,
+)
+from backstay.core.devices import PlaneState, StepType
+from backstay.core.planes import Plane
+
+_HAS_PLANE = " || ".join(f"(self.step.plane == '{plane}' && has(self.{plane}))" for plane in Plane)
+
+
+class Mode(StrEnum):
+    """What a device is allowed to run."""
+
+    NORMAL = "Normal"
+    SAFE = "Safe"
+
+
+class Pins(Written):
+    """Contents that a device keeps, whatever plans say."""
+
+    firmware: Digest | None = None
+    """Content digest of the firmware to keep."""
+    model: Digest | None = None
+    """Content digest of the model to keep."""
+    config: Digest | None = None
+    """Content digest of the config to keep."""
+
+
+class Assignment(Reported):
+    """What a device shall run in one plane, and in whose name."""
+
+    plan: ObjectName
+    """The ReleasePlan that assigned it."""
+    revision: Annotated[str, Field(max_length=32)]
+    """The plan's revision."""
+    ring: Annotated[str, Field(max_length=63)] = ""
+    """The ring that the device belongs to."""
+    version: SemVer
+    """The version, for people; `content` is what counts."""
+    artifact: ArtifactReference
+    """The OCI artifact to fetch, by the digest of its manifest."""
+    content: Digest
+    """SHA-256 of the payload bytes, which the device compares with what it runs."""
+
+
+class Step(Reported):
+    """The one change that a device is ordered to make now."""
+
+    number: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=2**53,
+            json_schema_extra=rules(rule("self >= oldSelf", "the number of a device's steps only grows")),
+        ),
+    ]
+    """Grows by one with every step of the device; answers carry it."""
+    plane: Plane
+    """The plane that changes; its assignment says to what."""
+    type: StepType
+    """Install brings new content; Return goes back to content that the device ran before, and no hold stops it."""
+    issued: AwareDatetime
+    """When it was ordered."""
+
+
+class Desired(Reported):
+    """What the device shall run, with all that it needs to act and to fall back offline. Written by the operator alone."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                f"!has(self.step) || {_HAS_PLANE}",
+                "the step's plane has no assignment to change to",
+                at=".step.plane",
+            )
+        )
+    )
+
+    firmware: Assignment | None = None
+    """What to run as firmware."""
+    model: Assignment | None = None
+    """What to run as model."""
+    config: Assignment | None = None
+    """What to run as config."""
+    step: Step | None = None
+    """The change that is ordered now, or was last."""
+    probes: Annotated[tuple[ResolvedProbe, ...], Field(max_length=32, json_schema_extra=list_map("name"))] = ()
+    """Checks that must pass before the device confirms the step."""
+    window: Duration | None = None
+    """How long the device tries the step's content before it falls back."""
+    expires: AwareDatetime | None = None
+    """A step that has not begun by then is dropped."""
+
+    def by_plane(self) -> dict[Plane, Assignment]:
+        """The planes that were assigned."""
+        every = {Plane.FIRMWARE: self.firmware, Plane.MODEL: self.model, Plane.CONFIG: self.config}
+        return {plane: found for plane, found in every.items() if found is not None}
+
+
+class EdgeDeviceSpec(Written):
+    """What the device is, how it is reached, and what it shall run."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule("has(self.gateway) != has(self.node)", "exactly one of gateway and node must be set"),
+            rule(
+                "self.class != 'esp32' || has(self.gateway)",
+                "an esp32 stands behind a gateway, not on a node",
+                at=".node",
+            ),
+            rule(
+                "self.class != 'rk3566' || has(self.node)", "an rk3566 is a node, not behind a gateway", at=".gateway"
+            ),
+        )
+    )
+
+    device_class: Annotated[
+        DeviceClassName,
+        Field(
+            validation_alias="class",
+            serialization_alias="class",
+            json_schema_extra=rules(
+                rule("self == oldSelf", "a device's class cannot change: delete the EdgeDevice and create another")
+            ),
+        ),
+    ]
+    """What kind of device this is, such as esp32 or rk3566; it decides what the device can do. It cannot change."""
+    gateway: ObjectName | None = None
+    """The gateway that serves the device; no other one may. Changing it moves the device. Exactly one of gateway and
+    node is set."""
+    node: ObjectName | None = None
+    """The Node that the device is. Exactly one of gateway and node is set."""
+    mode: Mode = Mode.NORMAL
+    """Safe keeps only the agent and its connection running. Default: Normal."""
+    pins: Pins | None = None
+    """Contents that the device keeps, whatever plans say."""
+    token_generation: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=2**31 - 1,
+            json_schema_extra=rules(rule("self >= oldSelf", "going back would make withdrawn tokens valid again")),
+        ),
+    ] = 1
+    """The generation of the device's token; raising it makes every earlier token invalid. Default: 1."""
+    revoked: bool = False
+    """True shuts the device out: its token is refused. Default: false."""
+    desired: Desired | None = None
+    """What the device shall run. Written by the operator alone."""
+
+
+class PlaneReport(Reported):
+    """What the device says of one plane."""
+
+    running: Digest | None = None
+    """Content digest of what runs, computed by the device from its own bytes."""
+    version: Annotated[str, Field(max_length=64)] = ""
+    """Version of what runs."""
+    fallback: Digest | None = None
+    """Content digest of what the device goes back to when the present content fails."""
+    fallback_version: Annotated[str, Field(max_length=64)] = ""
+    """Version of the fallback."""
+    state: PlaneState = PlaneState.IDLE
+    """Where the plane stands in its last step."""
+    step: Annotated[int, Field(ge=0, le=2**53)] = 0
+    """Number of the last step that the plane began or answered; 0 for none."""
+    reason: ShortText = ""
+    """Why the last step failed, such as `ProbeFailed: camera`."""
+    since: AwareDatetime | None = None
+    """When the state was reached."""
+
+
+class PlaneReports(Reported):
+    """What the device says of each plane."""
+
+    firmware: PlaneReport | None = None
+    """Its firmware."""
+    model: PlaneReport | None = None
+    """Its model."""
+    config: PlaneReport | None = None
+    """Its config."""
+
+    def by_plane(self) -> dict[Plane, PlaneReport]:
+        """The planes that the device has reported."""
+        every = {Plane.FIRMWARE: self.firmware, Plane.MODEL: self.model, Plane.CONFIG: self.config}
+        return {plane: found for plane, found in every.items() if found is not None}
+
+
+class HealthState(StrEnum):
+    """What a device's probes say together."""
+
+    HEALTHY = "Healthy"
+    DEGRADED = "Degraded"
+    UNKNOWN = "Unknown"
+
+
+class DeviceHealth(Reported):
+    """What the device's probes say."""
+
+    state: HealthState = HealthState.UNKNOWN
+    """Healthy: every probe passes. Degraded: some fail. Unknown: the device does not report health."""
+    failing: Annotated[tuple[Name, ...], Field(max_length=32, json_schema_extra=SET)] = ()
+    """The probes that fail."""
+
+
+class EdgeDeviceStatus(Reported):
+    """What the device runs, by its own word. Written by its gateway, or by its agent on a node."""
+
+    planes: PlaneReports = PlaneReports()
+    """What runs in each plane."""
+    health: DeviceHealth = DeviceHealth()
+    """What the probes say."""
+    slot: Annotated[str, Field(max_length=32)] = ""
+    """The slot that the device booted from, such as ota_0."""
+    rollback_capable: bool | None = None
+    """Whether the bootloader falls back by itself; absent where the device has not said."""
+    agent: Annotated[str, Field(max_length=128)] = ""
+    """The agent and its version, such as backstay-esp32/0.1.0."""
+    conditions: Conditions = ()
+    """Reachable: the device has reported within the interval that it declares. Ready: it is reachable, healthy, and runs
+    what it shall."""
+
+
+class EdgeDevice(Resource):
+    """One device, also behind a gateway. Its labels say which groups and rings it belongs to."""
+
+    served: ClassVar[Served] = Served(
+        plural="edgedevices",
+        short_names=("ed",),
+        columns=(
+            Column("Gateway", ".spec.gateway", description="The gateway that serves it."),
+            Column("Firmware", ".status.planes.firmware.version", description="What it runs."),
+            Column("Model", ".status.planes.model.version", description="What it runs."),
+            Column("Config", ".status.planes.config.version", description="What it runs."),
+            Column("Ready", '.status.conditions[?(@.type=="Ready")].status', description="Healthy and up to date."),
+            Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', description="Why, or why not."),
+            Column(
+                "Since",
+                '.status.conditions[?(@.type=="Ready")].lastTransitionTime',
+                "date",
+                description="How long it has been so.",
+            ),
+            Column("Class", ".spec.class", priority=1, description="What kind of device it is."),
+            Column("Node", ".spec.node", priority=1, description="The Node that it is."),
+            Column("Slot", ".status.slot", priority=1, description="The slot it booted from."),
+            Column("Agent", ".status.agent", priority=1, description="Its agent."),
+        ),
+        selectable=(".spec.gateway", ".spec.node"),
+    )
+
+    kind: Literal["EdgeDevice"] = "EdgeDevice"
+    spec: EdgeDeviceSpec
+    status: EdgeDeviceStatus = EdgeDeviceStatus()

@@ -1,0 +1,204 @@
+"""What the operator says of a ReleasePlan, and what it needs to resume after a crash."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field
+
+from backstay.api.conditions import Conditions
+from backstay.api.resource import Reported
+from backstay.api.rules import ATOMIC, list_map
+from backstay.api.scalars import Cell11, Cell16, Cell24, Count, DecimalText, Digest, LongText, Name, SemVer
+from backstay.core.holds import Conviction
+from backstay.core.planes import Plane
+from backstay.core.signals import Result
+
+RevisionText = Annotated[str, Field(max_length=32, pattern=r"^([a-f0-9]{8,16}-[0-9]{1,10})?$")]
+"""Name of a revision: the hash of its contents, and the plan's counter."""
+
+Number = Annotated[str, Field(max_length=32)]
+"""A measured number as text: a decimal, also with an exponent, or +Inf."""
+
+
+class RevisionPhase(StrEnum):
+    """What a revision is doing."""
+
+    PENDING = "Pending"
+    ROLLING = "Rolling"
+    SOAKING = "Soaking"
+    REHEARSING = "Rehearsing"
+    STABILIZING = "Stabilizing"
+    SUCCEEDED = "Succeeded"
+    ROLLING_BACK = "RollingBack"
+    VERIFYING = "Verifying"
+    ROLLED_BACK = "RolledBack"
+    UNRESOLVED = "Unresolved"
+    HALTED = "Halted"
+    SUPERSEDED = "Superseded"
+
+
+class SignalVerdict(Reported):
+    """What one signal said, with all that a person needs to see for themselves."""
+
+    signal: Name
+    """Name of the signal."""
+    rule: Annotated[str, Field(max_length=253)] = ""
+    """Name of its HealthRule."""
+    result: Result
+    """Pass, Fail, Inconclusive, NoData or ProviderError."""
+    value: Number | None = None
+    """The value that the query returned, or the difference from the baseline; absent where there was none."""
+    query: Annotated[str, Field(max_length=8192)] = ""
+    """The query as it was sent."""
+    message: Annotated[str, Field(max_length=1024)] = ""
+    """The verdict in words."""
+    at: AwareDatetime
+    """When it was asked."""
+
+
+class SignalProgress(Reported):
+    """How a signal stands across evaluations."""
+
+    name: Name
+    """Name of the signal."""
+    rule: Annotated[str, Field(max_length=253)] = ""
+    """Name of its HealthRule."""
+    failures: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Failed evaluations in a row."""
+    last_at: AwareDatetime | None = None
+    """When it was last evaluated."""
+
+
+class Progress(Reported):
+    """Where the revision stands, as the operator needs it to go on after a restart. Not for people or other programs."""
+
+    counter: Annotated[int, Field(ge=0)] = 0
+    """Number of revisions that this plan has started."""
+    hash: Annotated[str, Field(max_length=64)] = ""
+    """Hash of the revision's contents."""
+    ring_index: Annotated[int, Field(ge=-1, le=63)] = 0
+    """Position of the current ring."""
+    since: AwareDatetime | None = None
+    """When the present phase began."""
+    plane: Plane | None = None
+    """The plane that is being reverted or verified."""
+    reverted: Annotated[tuple[Plane, ...], Field(max_length=3, json_schema_extra=ATOMIC)] = ()
+    """The planes that were reverted, in that order."""
+    failing_plane: Plane | None = None
+    """The plane during whose step a device failed."""
+    signals: Annotated[tuple[SignalProgress, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
+    """Each signal's failures in a row."""
+    verdicts: Annotated[tuple[SignalVerdict, ...], Field(max_length=20, json_schema_extra=ATOMIC)] = ()
+    """The latest verdicts."""
+
+
+class RingStatus(Reported):
+    """How far a ring has come. A device that was ordered to change stays in every count, also when it falls silent."""
+
+    name: Name
+    """Name of the ring."""
+    target: Count = 0
+    """Devices that the ring takes."""
+    assigned: Count = 0
+    """Devices that were given the new versions to run."""
+    started: Count = 0
+    """Devices that were ordered to change."""
+    confirmed: Count = 0
+    """Devices that run the new versions and confirmed them."""
+    failed: Count = 0
+    """Devices that failed a step or missed its deadline."""
+    offline: Count = 0
+    """Devices that were unreachable, or held, before anything was ordered."""
+    in_flight: Count = 0
+    """Devices that are changing now."""
+    verdict: Result | None = None
+    """The worst verdict of the ring's signals; absent before the first."""
+    soak_started: AwareDatetime | None = None
+    """When enough devices had confirmed and the soak began."""
+    passed: AwareDatetime | None = None
+    """When every gate had passed."""
+    error_budget_spent: DecimalText | None = None
+    """What comparisons have spent of the soak's error budget, from 0 to 1."""
+
+
+class Culprit(Reported):
+    """The version that a rollback found guilty, or could not clear."""
+
+    plane: Plane
+    """Its plane."""
+    version: Annotated[str, Field(max_length=64)] = ""
+    """Its version."""
+    digest: Digest | None = None
+    """The digest of its content, by which it is frozen."""
+    verdict: Conviction
+    """Convicted, if reverting it restored health; Suspect, if it was reverted beside another."""
+    reason: LongText = ""
+    """The evidence."""
+    hold: Annotated[str, Field(max_length=253)] = ""
+    """Name of the Hold that freezes it."""
+
+
+class VersionNames(Reported):
+    """Version of each plane, for people."""
+
+    firmware: SemVer | None = None
+    """Version of the firmware."""
+    model: SemVer | None = None
+    """Version of the model."""
+    config: SemVer | None = None
+    """Version of the config."""
+
+
+class PastRevision(Reported):
+    """How an earlier revision ended."""
+
+    revision: RevisionText
+    """Name of the revision."""
+    versions: VersionNames = VersionNames()
+    """What it shipped."""
+    phase: RevisionPhase
+    """The phase in which it ended."""
+    ended: AwareDatetime
+    """When it ended."""
+    reason: LongText = ""
+    """Why it ended so."""
+
+
+class ReleasePlanSummary(Reported):
+    """The columns of `kubectl get`, ready to print."""
+
+    ring: Cell11 = ""
+    """The ring that the revision has reached."""
+    confirmed: Cell16 = ""
+    """Confirmed devices of all devices, as 12/60."""
+    health: Cell24 = ""
+    """Healthy, or why not."""
+
+
+class ReleasePlanStatus(Reported):
+    """How far the present revision has come, and why it stands where it stands."""
+
+    observed_generation: Annotated[int, Field(ge=0)] = 0
+    """The generation of the spec that this status answers."""
+    revision: RevisionText = ""
+    """The revision that is rolled out: the hash of its contents, and a counter that never repeats."""
+    phase: RevisionPhase | None = None
+    """What the revision is doing."""
+    phase_since: AwareDatetime | None = None
+    """When the phase began."""
+    ring: Annotated[str, Field(max_length=63)] = ""
+    """The ring that the revision has reached."""
+    rings: Annotated[tuple[RingStatus, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
+    """Each ring of the plan."""
+    culprit: Culprit | None = None
+    """The version that was found guilty."""
+    last_handled_request: Annotated[str, Field(max_length=512)] = ""
+    """The last `backstay.dev/request` that was carried out or refused."""
+    history: Annotated[tuple[PastRevision, ...], Field(max_length=10, json_schema_extra=ATOMIC)] = ()
+    """How the last revisions ended, the latest first."""
+    summary: ReleasePlanSummary = ReleasePlanSummary()
+    """What `kubectl get` prints."""
+    progress: Progress = Progress()
+    """What the operator needs to resume."""
+    conditions: Conditions = ()
+    """Ready, Reconciling and Stalled as kstatus reads them; Accepted, RecoveryProven and Succeeded."""

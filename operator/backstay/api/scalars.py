@@ -1,0 +1,218 @@
+"""The texts and quantities that the fields of every kind are made of: bounded, by pattern, never floats.
+
+A quantity stays the text that was written, so that what is read back is what was sent; the functions here give its
+meaning.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from backstay.api.rules import CONDITION, MESSAGE
+
+_NUMBER: Final = r"(0|[1-9][0-9]*)"
+_TAIL: Final = r"[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*"
+_SEMVER: Final = rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-{_TAIL})?(\+{_TAIL})?"
+_COMPARATOR: Final = rf"(=|!=|>|>=|<|<=){_SEMVER}"
+_NAME: Final = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+_DIGEST: Final = r"sha256:[a-f0-9]{64}"
+_ZERO_TO_100: Final = r"(100|[1-9]?[0-9](\.[0-9]{1,2})?)%"
+_ABOVE_0_TO_100: Final = r"(100|[1-9][0-9]?(\.[0-9]{1,2})?|0\.(0[1-9]|[1-9][0-9]?))%"
+_DURATION: Final = r"([0-9]{1,5}(\.[0-9]{1,3})?(h|m|s|ms)){1,4}"
+_MOST_DEVICES: Final = 1_000_000
+
+
+def _matching(pattern: str, message: str) -> Callable[[str], str]:
+    compiled = re.compile(pattern)
+
+    def check(text: str) -> str:
+        if not compiled.fullmatch(text):
+            kind = "pattern"
+            raise PydanticCustomError(kind, "{found} is wrong: {message}", {"found": repr(text), "message": message})
+        return text
+
+    return check
+
+
+def _text(pattern: str, message: str, max_length: int, *, condition: str = "") -> tuple[Any, ...]:
+    schema = {"type": "string", "minLength": 1, "maxLength": max_length, "pattern": f"^{pattern}$", MESSAGE: message}
+    if condition:
+        schema[CONDITION] = condition
+    bounds = Field(min_length=1, max_length=max_length)
+    return bounds, AfterValidator(_matching(pattern, message)), WithJsonSchema(schema)
+
+
+def _count_or_percent(pattern: str, minimum: int) -> WithJsonSchema:
+    return WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "minimum": minimum,
+            "maximum": _MOST_DEVICES,
+            "pattern": f"^{pattern}$",
+        }
+    )
+
+
+def _not_zero(text: str) -> str:
+    if not any(digit in text for digit in "123456789"):
+        kind = "zero"
+        raise PydanticCustomError(kind, "{found} is wrong: must be above zero", {"found": repr(text)})
+    return text
+
+
+def _clip(length: int) -> Callable[[object], object]:
+    def clip(value: object) -> object:
+        return f"{value[: length - 1]}…" if isinstance(value, str) and len(value) > length else value
+
+    return clip
+
+
+def _cell(length: int) -> tuple[Any, ...]:
+    return BeforeValidator(_clip(length)), Field(max_length=length)
+
+
+Name = Annotated[str, *_text(_NAME, "must be a DNS label: lower-case letters, digits and '-'", 63)]
+"""Name of a thing that lives inside an object: a ring, a signal, a probe."""
+
+ObjectName = Annotated[
+    str,
+    *_text(rf"{_NAME}(\.{_NAME})*", "must be the name of an object: lower-case letters, digits, '-' and '.'", 253),
+]
+"""Name of another object."""
+
+Duration = Annotated[
+    str,
+    *_text(
+        _DURATION,
+        "must be a duration of hours, minutes and seconds, such as 90s, 15m or 2h30m",
+        32,
+    ),
+]
+"""A Go duration that is not negative: `90s`, `15m`, `2h30m`."""
+
+PositiveDuration = Annotated[
+    str,
+    AfterValidator(_not_zero),
+    *_text(
+        _DURATION,
+        "must be a duration above zero, such as 90s, 15m or 2h30m",
+        32,
+        condition="duration(self) > duration('0s')",
+    ),
+]
+"""A Go duration above zero."""
+
+Percentage = Annotated[str, *_text(_ZERO_TO_100, "must be a percentage from 0% to 100%, such as 98% or 99.5%", 8)]
+"""A share, as `98%`."""
+
+PositivePercentage = Annotated[
+    str, *_text(_ABOVE_0_TO_100, "must be a percentage above 0% and up to 100%, such as 98% or 0.5%", 8)
+]
+"""A share that is not nothing, as `1%`."""
+
+CountOrPercentage = Annotated[
+    Annotated[StrictInt, Field(ge=0, le=_MOST_DEVICES)] | Percentage, _count_or_percent(_ZERO_TO_100, 0)
+]
+"""A number of devices, or a share of them."""
+
+PositiveCountOrPercentage = Annotated[
+    Annotated[StrictInt, Field(ge=1, le=_MOST_DEVICES)] | PositivePercentage, _count_or_percent(_ABOVE_0_TO_100, 1)
+]
+"""A number of devices from 1, or a share of them above 0%."""
+
+Count = Annotated[int, Field(ge=0, le=_MOST_DEVICES)]
+"""A number of devices, or of other things of which there are as many."""
+
+DecimalText = Annotated[
+    str, *_text(r"-?[0-9]{1,15}(\.[0-9]{1,9})?", "must be a decimal number as a string, such as '0.120'", 26)
+]
+"""A decimal number, as text because a float is not the number that was written."""
+
+ByteQuantity = Annotated[
+    str, *_text(r"[1-9][0-9]{0,14}(Ki|Mi|Gi|Ti|k|M|G|T)?", "must be a number of bytes, such as 512Mi", 18)
+]
+"""A number of bytes, as `512Mi`."""
+
+SemVer = Annotated[str, *_text(_SEMVER, "must be a semantic version, such as 2.4.1", 64)]
+"""A semantic version. Source: https://semver.org"""
+
+SemVerRange = Annotated[
+    str,
+    *_text(
+        rf"{_COMPARATOR}(,{_COMPARATOR}){{0,7}}",
+        "must be comparators joined by commas, such as >=2.2.0,<3.0.0",
+        256,
+    ),
+]
+"""Comparators that must all hold: `>=2.2.0,<3.0.0`."""
+
+Digest = Annotated[str, *_text(_DIGEST, "must be sha256: and 64 hexadecimal digits", 71)]
+"""The SHA-256 of an artifact's content."""
+
+ArtifactReference = Annotated[
+    str,
+    *_text(
+        rf"[a-zA-Z0-9][a-zA-Z0-9.-]*(:[0-9]{{1,5}})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+@{_DIGEST}",
+        "must name the artifact by digest, as HOST[:PORT]/REPOSITORY@sha256:…: a tag can move",
+        512,
+    ),
+]
+"""An OCI artifact by the digest of its manifest."""
+
+TimeOfDay = Annotated[str, *_text(r"([01][0-9]|2[0-3]):[0-5][0-9]", "must be a time of day from 00:00 to 23:59", 5)]
+"""Hours and minutes, as `09:00`."""
+
+TimeZone = Annotated[
+    str,
+    *_text(
+        r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}",
+        "must be a time zone of the IANA database, as Europe/Berlin",
+        64,
+    ),
+]
+"""A time zone of the IANA database."""
+
+DeviceClassName = Annotated[str, *_text(_NAME, "must be the name of a device class, such as esp32", 63)]
+"""Name of a device class; the set is open."""
+
+ShortText = Annotated[str, Field(max_length=256)]
+"""A line of text."""
+
+LongText = Annotated[str, Field(max_length=2048)]
+"""Some lines of text."""
+
+Cell8 = Annotated[str, *_cell(8)]
+Cell11 = Annotated[str, *_cell(11)]
+Cell16 = Annotated[str, *_cell(16)]
+Cell24 = Annotated[str, *_cell(24)]
+"""A ready-made cell of `kubectl get`; what is longer is cut, because a row must fit its line."""
+
+_SECONDS: Final = {"h": Decimal(3600), "m": Decimal(60), "s": Decimal(1), "ms": Decimal("0.001")}
+_BYTES: Final = {
+    "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40
+}  # fmt: skip
+
+
+def parse_duration(text: Duration) -> timedelta:
+    """The length of time that a duration means, to the microsecond."""
+    parts = re.findall(r"([0-9.]+)(ms|h|m|s)", text)
+    seconds = sum((Decimal(number) * _SECONDS[unit] for number, unit in parts), Decimal(0))
+    return timedelta(microseconds=int(seconds * 1_000_000))
+
+
+def parse_fraction(text: Percentage) -> Decimal:
+    """The share that a percentage means, from 0 to 1, exactly."""
+    return Decimal(text.removesuffix("%")) / 100
+
+
+def parse_bytes(text: ByteQuantity) -> int:
+    """The number of bytes that a quantity means."""
+    number = re.match(r"[0-9]+", text)
+    digits = number[0] if number else "0"
+    return int(digits) * _BYTES[text.removeprefix(digits)]
