@@ -74,14 +74,8 @@ def _cached(go: Go) -> Path:
         *flags(),
         *(f"{name}={value}" for name, value in sorted(ENVIRONMENT.items())),
     )
-    inputs = [(MODULE / name).read_bytes() for name in ("go.mod", "go.sum")] + [
-        part.encode() for part in settings
-    ]
-    return (
-        cache_home()
-        / "kubernetes"
-        / hashlib.sha256(b"\0".join(inputs)).hexdigest()[:16]
-    )
+    inputs = [(MODULE / name).read_bytes() for name in ("go.mod", "go.sum")] + [part.encode() for part in settings]
+    return cache_home() / "kubernetes" / hashlib.sha256(b"\0".join(inputs)).hexdigest()[:16]
 
 
 def _complete(binaries: Path) -> bool:
@@ -104,9 +98,7 @@ def _build(go: Go, binaries: Path, report: Report) -> None:
     log = binaries.parent / f"{binaries.name}.log"
     target = Path(tempfile.mkdtemp(prefix=f"{binaries.name}.", dir=binaries.parent))
     try:
-        fetching = Progress(
-            report, "fetching Kubernetes' Go modules", _module_count(), "modules"
-        )
+        fetching = Progress(report, "fetching Kubernetes' Go modules", _module_count(), "modules")
         download = (go.program, "mod", "download", "-json")
         run_watched(
             download,
@@ -116,9 +108,7 @@ def _build(go: Go, binaries: Path, report: Report) -> None:
             cwd=MODULE,
             environment=ENVIRONMENT,
         )
-        building = Progress(
-            report, "building Kubernetes, once", _package_count(go), "packages"
-        )
+        building = Progress(report, "building Kubernetes, once", _package_count(go), "packages")
         build = (go.program, "build", "-v", *flags(), "-o", str(target), "tool")
         run_watched(
             build,
@@ -136,9 +126,7 @@ def _build(go: Go, binaries: Path, report: Report) -> None:
 
 
 def _module_count() -> int:
-    return len(
-        re.findall(r"^\S+ v[^/\s]+ h1:", (MODULE / "go.sum").read_text(), re.MULTILINE)
-    )
+    return len(re.findall(r"^\S+ v[^/\s]+ h1:", (MODULE / "go.sum").read_text(), re.MULTILINE))
 
 
 def _package_count(go: Go) -> int:

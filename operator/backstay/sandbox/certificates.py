@@ -91,22 +91,14 @@ class Authority:
             ExtendedKeyUsageOID.CLIENT_AUTH,
             *([ExtendedKeyUsageOID.SERVER_AUTH] if names else []),
         ]
-        builder = _builder(
-            _subject(common_name, organizations), self.root.subject, key.public_key()
-        )
-        builder = builder.add_extension(
-            x509.BasicConstraints(ca=False, path_length=None), critical=True
-        )
+        builder = _builder(_subject(common_name, organizations), self.root.subject, key.public_key())
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         if names:
-            alternatives = x509.SubjectAlternativeName(
-                [_general_name(name) for name in names]
-            )
+            alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
             builder = builder.add_extension(alternatives, critical=False)
         certificate = builder.sign(self.private_key, hashes.SHA256())
-        pair = KeyPair(
-            self.directory / f"{file_name}.crt", self.directory / f"{file_name}.key"
-        )
+        pair = KeyPair(self.directory / f"{file_name}.crt", self.directory / f"{file_name}.key")
         _write(pair.certificate, certificate.public_bytes(serialization.Encoding.PEM))
         _write(pair.key, _pem(key))
         return pair
@@ -138,12 +130,8 @@ class Credentials:
         _write(service_account_key, _pem(ec.generate_private_key(ec.SECP256R1())))
         return cls(
             ca=cluster.certificate,
-            api_server=cluster.issue(
-                "api-server", "kube-apiserver", names=API_SERVER_NAMES
-            ),
-            admin=cluster.issue(
-                "admin", "backstay-sandbox-admin", organizations=["system:masters"]
-            ),
+            api_server=cluster.issue("api-server", "kube-apiserver", names=API_SERVER_NAMES),
+            admin=cluster.issue("admin", "backstay-sandbox-admin", organizations=["system:masters"]),
             controller_manager=cluster.issue(
                 "controller-manager",
                 "system:kube-controller-manager",
@@ -166,9 +154,7 @@ class Credentials:
         return context
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey
-) -> x509.CertificateBuilder:
+def _builder(subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -182,12 +168,8 @@ def _builder(
 
 
 def _subject(common_name: str, organizations: Sequence[str]) -> x509.Name:
-    organization_names = [
-        x509.NameAttribute(NameOID.ORGANIZATION_NAME, name) for name in organizations
-    ]
-    return x509.Name(
-        [*organization_names, x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
-    )
+    organization_names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, name) for name in organizations]
+    return x509.Name([*organization_names, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
 def _general_name(name: str) -> x509.GeneralName:
@@ -200,9 +182,7 @@ def _general_name(name: str) -> x509.GeneralName:
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     # The older form, because the API server takes its service account keys in no other.
     form = serialization.PrivateFormat.TraditionalOpenSSL
-    return key.private_bytes(
-        serialization.Encoding.PEM, form, serialization.NoEncryption()
-    )
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -37,12 +37,8 @@ class Sandbox:
         self._ports = free_ports()
         self._ready = False
         self._owner = Identity.of(os.getpid())
-        self._supervisor = Supervisor(
-            places.logs, places.data, outlive=keep, changed=self._save_state
-        )
-        self._kubectl = Kubectl(
-            binaries / "kubectl", places.kubeconfig, places.data / "kubectl-cache"
-        )
+        self._supervisor = Supervisor(places.logs, places.data, outlive=keep, changed=self._save_state)
+        self._kubectl = Kubectl(binaries / "kubectl", places.kubeconfig, places.data / "kubectl-cache")
         self.directory = places.directory
         self.kubeconfig = places.kubeconfig
         """The administrator's."""
@@ -96,9 +92,7 @@ class Sandbox:
         ) as sandbox:
             yield sandbox
 
-    async def kubectl(
-        self, *arguments: str, input: str | None = None, kubeconfig: Path | None = None
-    ) -> str:  # noqa: A002 - subprocess.run's word
+    async def kubectl(self, *arguments: str, input: str | None = None, kubeconfig: Path | None = None) -> str:
         """Run kubectl as the administrator, or as whom `kubeconfig` names, and return what it printed.
 
         Raises `Unavailable`, `NotFound`, `Forbidden`, `Conflict` or `Refused` with kubectl's own words.
@@ -129,11 +123,7 @@ class Sandbox:
             "spec": {"expirationSeconds": TOKEN_SECONDS},
         }
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
-        answer = json.loads(
-            await self.kubectl(
-                "create", "--raw", path, "-f", "-", input=json.dumps(request)
-            )
-        )
+        answer = json.loads(await self.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(request)))
         user = {"token": answer["status"]["token"]}
         kubeconfig = self._places.identities / f"{namespace}-{name}.kubeconfig"
         _write_kubeconfig(
@@ -172,9 +162,7 @@ class Sandbox:
             msg = f"Prometheus did not take the rules {name!r}: {answer}; see {self._places.logs / 'prometheus.log'}"
             raise Unavailable(msg)
 
-    async def stop(
-        self, component: str, *, grace_seconds: float = GRACE_SECONDS
-    ) -> None:
+    async def stop(self, component: str, *, grace_seconds: float = GRACE_SECONDS) -> None:
         """End one component, and wait until it is gone."""
         await self._supervisor.stop(component, grace_seconds)
 
@@ -209,24 +197,14 @@ class Sandbox:
         credentials = Credentials.create(places.data / "credentials")
         self.ca.write_bytes(credentials.ca.read_bytes())
         admin = components.certificate_user(credentials.admin)
-        _write_kubeconfig(
-            self.kubeconfig, components.kubeconfig(self.api_url, self.ca, admin)
-        )
+        _write_kubeconfig(self.kubeconfig, components.kubeconfig(self.api_url, self.ca, admin))
         controllers = places.data / "controller-manager.kubeconfig"
         user = components.certificate_user(credentials.controller_manager)
-        _write_kubeconfig(
-            controllers, components.kubeconfig(self.api_url, self.ca, user)
-        )
+        _write_kubeconfig(controllers, components.kubeconfig(self.api_url, self.ca, user))
         self.audit_log = places.audit_log if audit else None
         await start(components.etcd(places, credentials, ports))
-        await start(
-            components.api_server(binaries, places, credentials, ports, audit=audit)
-        )
-        await start(
-            components.controller_manager(
-                binaries, places, credentials, ports, controllers
-            )
-        )
+        await start(components.api_server(binaries, places, credentials, ports, audit=audit))
+        await start(components.controller_manager(binaries, places, credentials, ports, controllers))
 
     async def _adopt_cluster(self, kubeconfig: Path) -> None:
         view = ("config", "view", "--minify", "--flatten", "--raw", "--output=yaml")
@@ -235,9 +213,7 @@ class Sandbox:
         await self.kubectl("get", "--raw", "/readyz", "--request-timeout=5s")
         cluster = document["clusters"][0]["cluster"]
         self.api_url = cluster["server"]
-        self.ca.write_bytes(
-            components.decoded(cluster.get("certificate-authority-data", ""))
-        )
+        self.ca.write_bytes(components.decoded(cluster.get("certificate-authority-data", "")))
         async with asyncio.TaskGroup() as group:
             self._start_neighbours(group)
 
@@ -247,9 +223,7 @@ class Sandbox:
             components.alertmanager,
             components.registry,
         ):
-            group.create_task(
-                self._supervisor.start(neighbour(self._places, self._ports))
-            )
+            group.create_task(self._supervisor.start(neighbour(self._places, self._ports)))
 
     async def _end(self) -> None:
         try:

@@ -53,10 +53,7 @@ def run_watched(
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     if process.returncode:
-        last = "\n".join(
-            f"    {line}"
-            for line in log.read_text(errors="replace").splitlines()[-LAST_LINES:]
-        )
+        last = "\n".join(f"    {line}" for line in log.read_text(errors="replace").splitlines()[-LAST_LINES:])
         msg = f"`{' '.join(command)}` failed with status {process.returncode}; its output is {log} and ends:\n{last}"
         raise CommandFailed(msg)
     progress.done()

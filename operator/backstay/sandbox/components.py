@@ -121,9 +121,7 @@ def api_server(
         "--profiling=false",
         *(_audit_flags(places) if audit else ()),
     )
-    return Component(
-        "kube-apiserver", command, url, "/readyz", credentials.api_context()
-    )
+    return Component("kube-apiserver", command, url, "/readyz", credentials.api_context())
 
 
 def controller_manager(
@@ -153,9 +151,7 @@ def controller_manager(
         "--profiling=false",
     )
     url = f"https://127.0.0.1:{ports.controller_manager}"
-    return Component(
-        "kube-controller-manager", command, url, "/healthz", credentials.api_context()
-    )
+    return Component("kube-controller-manager", command, url, "/healthz", credentials.api_context())
 
 
 def prometheus(places: Places, ports: Ports) -> Component:
@@ -172,15 +168,11 @@ def prometheus(places: Places, ports: Ports) -> Component:
         "scrape_configs": [
             {
                 "job_name": "sandbox",
-                "file_sd_configs": [
-                    {"files": [f"{places.targets}/*.json"], "refresh_interval": "5s"}
-                ],
+                "file_sd_configs": [{"files": [f"{places.targets}/*.json"], "refresh_interval": "5s"}],
             }
         ],
         "alerting": {
-            "alertmanagers": [
-                {"static_configs": [{"targets": [f"127.0.0.1:{ports.alertmanager}"]}]}
-            ],
+            "alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{ports.alertmanager}"]}]}],
         },
     }
     command = (
@@ -192,9 +184,7 @@ def prometheus(places: Places, ports: Ports) -> Component:
         f"--query.lookback-delta={LOOKBACK}",
         "--log.level=warn",
     )
-    return Component(
-        "prometheus", command, f"http://127.0.0.1:{ports.prometheus}", "/-/ready"
-    )
+    return Component("prometheus", command, f"http://127.0.0.1:{ports.prometheus}", "/-/ready")
 
 
 def alertmanager(places: Places, ports: Ports) -> Component:
@@ -218,9 +208,7 @@ def alertmanager(places: Places, ports: Ports) -> Component:
         "--cluster.listen-address=",
         "--log.level=warn",
     )
-    return Component(
-        "alertmanager", command, f"http://127.0.0.1:{ports.alertmanager}", "/-/ready"
-    )
+    return Component("alertmanager", command, f"http://127.0.0.1:{ports.alertmanager}", "/-/ready")
 
 
 def registry(places: Places, ports: Ports) -> Component:
@@ -245,9 +233,7 @@ def registry(places: Places, ports: Ports) -> Component:
     return Component("registry", command, f"http://127.0.0.1:{ports.registry}", "/v2/")
 
 
-def kubeconfig(
-    server: str, ca: Path, user: dict[str, Any], *, namespace: str = "default"
-) -> dict[str, Any]:
+def kubeconfig(server: str, ca: Path, user: dict[str, Any], *, namespace: str = "default") -> dict[str, Any]:
     """A kubeconfig for one user of one server; the authority's certificate is inside."""
     return {
         "apiVersion": "v1",
@@ -291,9 +277,7 @@ def _authentication() -> dict[str, Any]:
         # Whoever has no name may ask how the server is, and nothing else.
         "anonymous": {
             "enabled": True,
-            "conditions": [
-                {"path": f"/{path}"} for path in ("livez", "readyz", "healthz")
-            ],
+            "conditions": [{"path": f"/{path}"} for path in ("livez", "readyz", "healthz")],
         },
     }
 

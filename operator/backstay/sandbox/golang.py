@@ -76,9 +76,7 @@ def install_go(report: Report) -> Go:
         "--no-compile",
     )
     try:
-        fetching = Progress(
-            report, "fetching Go (the machine has none that is new enough)"
-        )
+        fetching = Progress(report, "fetching Go (the machine has none that is new enough)")
         run_watched(
             (*pip, "--target", str(target), "-r", str(LOCK)),
             home.parent / "pip.log",

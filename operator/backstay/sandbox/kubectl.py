@@ -38,9 +38,7 @@ class Kubectl:
         self.kubeconfig = kubeconfig
         self._cache = cache
 
-    async def run(
-        self, *arguments: str, stdin: str | None = None, kubeconfig: Path | None = None
-    ) -> str:
+    async def run(self, *arguments: str, stdin: str | None = None, kubeconfig: Path | None = None) -> str:
         """Run kubectl and return what it printed.
 
         Raises `Unavailable`, `NotFound`, `Forbidden`, `Conflict` or `Refused` with kubectl's own words.
@@ -49,18 +47,14 @@ class Kubectl:
             self.program,
             f"--kubeconfig={kubeconfig or self.kubeconfig}",
             *arguments,
-            stdin=asyncio.subprocess.DEVNULL
-            if stdin is None
-            else asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env={**os.environ, "KUBECACHEDIR": str(self._cache)},
         )
         try:
             async with asyncio.timeout(SECONDS):
-                stdout, stderr = await process.communicate(
-                    None if stdin is None else stdin.encode()
-                )
+                stdout, stderr = await process.communicate(None if stdin is None else stdin.encode())
         except TimeoutError as error:
             msg = f"kubectl {' '.join(arguments)} did not end within {SECONDS:.0f} s"
             raise Unavailable(msg) from error

@@ -118,10 +118,7 @@ def discard_orphans() -> None:
 
 def _data_directory(link: Path) -> Path:
     """Make `link` a directory in memory where there is room, else a plain one."""
-    if (
-        os.path.ismount(MEMORY)
-        and shutil.disk_usage(MEMORY).free >= MEMORY_NEEDED_BYTES
-    ):
+    if os.path.ismount(MEMORY) and shutil.disk_usage(MEMORY).free >= MEMORY_NEEDED_BYTES:
         data = Path(tempfile.mkdtemp(prefix=DATA_PREFIX, dir=MEMORY))
         link.symlink_to(data)
         return data

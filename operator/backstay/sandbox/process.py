@@ -30,9 +30,7 @@ class Identity:
     def of(cls, pid: int) -> "Identity | None":
         """The identity of the process that has this number now, or None if there is none or it has ended."""
         try:
-            stat = Path(f"/proc/{pid}/stat").read_text(
-                encoding="utf-8", errors="replace"
-            )
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             return None
         # The name in parentheses may itself hold spaces and parentheses.
@@ -98,11 +96,7 @@ class Child:
 
         Raises `ComponentFailed` if its program is not there.
         """
-        command = (
-            self.command
-            if self._outlives
-            else (*_tied_to_this_process(), *self.command)
-        )
+        command = self.command if self._outlives else (*_tied_to_this_process(), *self.command)
         with self.log.open("ab") as log:
             try:
                 self._process = subprocess.Popen(
@@ -131,18 +125,12 @@ class Child:
         """Raise `ComponentFailed` with the last lines of the log if the process has ended."""
         if self._process is None or (code := self._process.poll()) is None:
             return
-        how = (
-            f"was ended by {signal.Signals(-code).name}"
-            if code < 0
-            else f"ended with status {code}"
-        )
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         raise self.failure(how)
 
     def failure(self, what: str) -> ComponentFailed:
         """The error that says what happened to this component, and where to read on."""
-        return ComponentFailed(
-            f"{self.name} {what}; its log is {self.log} and ends:\n{last_lines(self.log)}"
-        )
+        return ComponentFailed(f"{self.name} {what}; its log is {self.log} and ends:\n{last_lines(self.log)}")
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
         """End the process and wait until it is gone; do nothing if it is gone already."""

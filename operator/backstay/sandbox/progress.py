@@ -17,9 +17,7 @@ def report_to_terminal(line: str) -> None:
 class Progress:
     """One long step. It speaks when it begins, every ten seconds, and when it is done."""
 
-    def __init__(
-        self, report: Report, what: str, total: int = 0, unit: str = ""
-    ) -> None:
+    def __init__(self, report: Report, what: str, total: int = 0, unit: str = "") -> None:
         """Begin the step; `total` is how many units it has, or 0 if nobody knows."""
         self._report = report
         self._what = what

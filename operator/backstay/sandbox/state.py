@@ -73,9 +73,7 @@ class State:
     def processes(self) -> tuple[Identity, ...]:
         """Every process that is still there, the owner first, then the components in the order of their start."""
         known = (self.owner, *(component.process for component in self.components))
-        return tuple(
-            process for process in known if process is not None and process.alive()
-        )
+        return tuple(process for process in known if process is not None and process.alive())
 
     def alive(self) -> bool:
         """Whether any process of this sandbox still runs."""

@@ -25,9 +25,7 @@ class PortTaken(ComponentFailed):
 class Supervisor:
     """The components of one sandbox, in the order of their start."""
 
-    def __init__(
-        self, logs: Path, home: Path, *, outlive: bool, changed: Callable[[], None]
-    ) -> None:
+    def __init__(self, logs: Path, home: Path, *, outlive: bool, changed: Callable[[], None]) -> None:
         """Keep logs in `logs`, give programs `home` as their home, and call `changed` after each start and stop."""
         self._logs = logs
         self._home = home
