@@ -26,6 +26,15 @@ class Dispatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Take an order back that the device has not begun, because a hold now covers it."""
+
+    device: DeviceName
+    resource_version: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Freeze:
     """Stop a version everywhere, by content, until a person lifts it."""
 
@@ -41,7 +50,7 @@ class Freeze:
         return f"frozen-{self.plane}-{self.content.removeprefix('sha256:')[:12]}"
 
 
-Action = Dispatch | Freeze
+Action = Dispatch | Withdraw | Freeze
 
 
 class AlertKind(StrEnum):

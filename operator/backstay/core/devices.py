@@ -72,6 +72,8 @@ class Step:
     type: StepType
     issued: datetime
     expires: datetime
+    withdrawn: bool = False
+    """Taken back before it was begun; its number stays used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,13 @@ class Device:
 
     @property
     def in_flight(self) -> bool:
-        """Tell whether a step was ordered that the device has not answered; silence keeps it in flight."""
-        return self.step is not None and not self.answered
+        """Tell whether a step was ordered that the device has not answered; silence keeps it in flight.
+
+        One that was taken back is in flight only if the device had begun it all the same.
+        """
+        if self.step is None or self.answered:
+            return False
+        return self.begun or not self.step.withdrawn
 
     @property
     def answered(self) -> bool:
@@ -131,10 +138,7 @@ class Device:
     @property
     def begun(self) -> bool:
         """Tell whether the device has given any feedback on its present step."""
-        return (
-            self.step is not None
-            and self.status(self.step.plane).step == self.step.number
-        )
+        return self.step is not None and self.status(self.step.plane).step == self.step.number
 
     def runs(self, plane: Plane, content: ContentDigest) -> bool:
         """Tell whether the device itself says that it runs this content; orders and downloads do not count."""
@@ -150,11 +154,7 @@ def answered_well(device: Device) -> bool:
         return False
     assignment = device.assigned.get(device.step.plane)
     confirmed = device.status(device.step.plane).state is PlaneState.CONFIRMED
-    return (
-        confirmed
-        and assignment is not None
-        and device.runs(device.step.plane, assignment.content)
-    )
+    return confirmed and assignment is not None and device.runs(device.step.plane, assignment.content)
 
 
 def deadline_of(device: Device, allowed: Mapping[Plane, timedelta]) -> datetime | None:

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from backstay.core.devices import Device, DeviceName, RevisionName, answered_well
+from backstay.core.devices import Device, DeviceName, PlaneState, RevisionName, answered_well
 from backstay.core.plan import Plan, Ring
 from backstay.core.planes import ContentDigest, Plane, Release, VersionSet
-from backstay.core.devices import PlaneState
 from backstay.core.rings import Candidate, members_of_rings, rank
 
 Running = tuple[tuple[ContentDigest | None, str], ...]
@@ -55,16 +54,12 @@ class RingCounts:
 class FleetView:
     """Every device that a plan's groups select, indexed by ring and progress."""
 
-    def __init__(
-        self, plan: Plan, revision: RevisionName, devices: Iterable[Device] = ()
-    ) -> None:
+    def __init__(self, plan: Plan, revision: RevisionName, devices: Iterable[Device] = ()) -> None:
         self.plan_name: Final = plan.name
         self.revision: Final = revision
         self._key: Final = plan.key
         self._rings: Final[tuple[Ring, ...]] = plan.rings
-        self._target: Final = {
-            plane: release.content for plane, release in plan.target.items()
-        }
+        self._target: Final = {plane: release.content for plane, release in plan.target.items()}
         self._devices: dict[DeviceName, Device] = {}
         self._ring_of: dict[DeviceName, int] = {}
         self._standing: dict[DeviceName, Standing] = {}
@@ -110,9 +105,7 @@ class FleetView:
         """How the devices of one ring stand."""
         self._refresh()
         found = {
-            (progress, is_reachable): len(
-                self._names.get(Standing(ring, progress, is_reachable), ())
-            )
+            (progress, is_reachable): len(self._names.get(Standing(ring, progress, is_reachable), ()))
             for progress in Progress
             for is_reachable in (True, False)
         }
@@ -194,37 +187,24 @@ class FleetView:
 
 def takes_part(device: Device, revision: RevisionName) -> bool:
     """Tell whether a device was ever ordered anything under a revision."""
-    return any(
-        assignment.revision == revision for assignment in device.assigned.values()
-    )
+    return any(assignment.revision == revision for assignment in device.assigned.values())
 
 
 def standing_ring(device: Device, revision: RevisionName) -> str | None:
     """The ring under which a device was ordered to take a revision."""
-    return next(
-        (a.ring for a in device.assigned.values() if a.revision == revision), None
-    )
+    return next((a.ring for a in device.assigned.values() if a.revision == revision), None)
 
 
-def progress_of(
-    device: Device, revision: RevisionName, target: Mapping[Plane, ContentDigest]
-) -> Progress:
+def progress_of(device: Device, revision: RevisionName, target: Mapping[Plane, ContentDigest]) -> Progress:
     """Say how far a device has come, by what it reports that it runs."""
     if device.in_flight:
         return Progress.IN_FLIGHT
     if not takes_part(device, revision):
         is_there = all(device.runs(plane, content) for plane, content in target.items())
-        return (
-            Progress.CONFIRMED
-            if is_there and not device.failing
-            else Progress.UNTOUCHED
-        )
-    if (
-        device.step
-        and device.status(device.step.plane).state is PlaneState.INSTALLED_UNVERIFIED
-    ):
+        return Progress.CONFIRMED if is_there and not device.failing else Progress.UNTOUCHED
+    if device.step and device.status(device.step.plane).state is PlaneState.INSTALLED_UNVERIFIED:
         return Progress.UNVERIFIED
-    if not answered_well(device) or _has_regressed(device, revision):
+    if device.step is not None and (not answered_well(device) or _has_regressed(device, revision)):
         return Progress.FAILED
     is_there = all(device.runs(plane, content) for plane, content in target.items())
     return Progress.CONFIRMED if is_there else Progress.UNDER_WAY
@@ -240,9 +220,7 @@ def _has_regressed(device: Device, revision: RevisionName) -> bool:
 
 def running_of(device: Device) -> Running:
     """What a device reports that it runs, as a key."""
-    return tuple(
-        (status.running, status.version) for status in map(device.status, Plane)
-    )
+    return tuple((status.running, status.version) for status in map(device.status, Plane))
 
 
 def version_set(running: Running, known: Mapping[ContentDigest, Release]) -> VersionSet:

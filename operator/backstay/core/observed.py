@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from backstay.core.devices import RevisionName
 from backstay.core.fleet import FleetView
 from backstay.core.holds import Hold
 from backstay.core.plan import Plan
-from backstay.core.planes import ContentDigest, Release
+from backstay.core.planes import ContentDigest, Plane, Release
 from backstay.core.reasons import Because
-from backstay.core.revision import Phase, RevisionState
+from backstay.core.revision import RevisionState
 from backstay.core.signals import Verdict
 
 
@@ -18,7 +17,7 @@ class Observed:
     """One plan and its devices at one moment, however old that view is."""
 
     plan: Plan
-    """As snapshotted when the revision started; as the person wrote it before that."""
+    """The plan that rules now, as `backstay.core.revision.ruling_plan` chooses it."""
     fleet: FleetView
     state: RevisionState | None = None
     """None before the plan's first revision."""
@@ -29,6 +28,8 @@ class Observed:
     """The latest verdict of each signal for the watch that the last decision asked for."""
     known: Mapping[ContentDigest, Release] = field(default_factory=dict)
     """Every release that was ever resolved here; what only a device knows is not in it."""
-    outcomes: Mapping[RevisionName, Phase] = field(default_factory=dict)
-    """How the plan's earlier revisions ended."""
+    unproven: frozenset[tuple[Plane, ContentDigest]] = frozenset()
+    """What earlier revisions of the plan shipped and none of those that succeeded did."""
     paused_groups: frozenset[str] = frozenset()
+    rivals: frozenset[str] = frozenset()
+    """The other plans that exist in the namespace."""

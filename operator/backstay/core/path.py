@@ -24,12 +24,12 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class NoPath:
-    """Why no order works: what stands in the way of the order that gets furthest."""
+    """Why no order works: what stands in the way of the order that gets furthest; empty where there is no place to go."""
 
     unmet: tuple[Unmet, ...]
 
     def __str__(self) -> str:
-        return "; ".join(str(unmet) for unmet in self.unmet)
+        return "; ".join(str(unmet) for unmet in self.unmet) or "there is nothing to go back to"
 
 
 def path_between(
@@ -52,24 +52,16 @@ def path_between(
         if not unmet:
             return Path(order)
         furthest = max(furthest, (taken, unmet), key=lambda reached: reached[0])
-    final = unmet_requirements(
-        VersionSet.of({**{release.plane: release for release in running}, **target})
-    )
+    final = unmet_requirements(VersionSet.of({**{release.plane: release for release in running}, **target}))
     return NoPath(final or furthest[1])
 
 
-def path_back(
-    running: VersionSet, earlier: VersionSet, prefer: tuple[Plane, ...]
-) -> Path | NoPath:
+def path_back(running: VersionSet, earlier: VersionSet, prefer: tuple[Plane, ...]) -> Path | NoPath:
     """The same search towards an earlier set; a plane that was empty then keeps what it has."""
-    return path_between(
-        running, {release.plane: release for release in earlier}, prefer
-    )
+    return path_between(running, {release.plane: release for release in earlier}, prefer)
 
 
-def _walk(
-    running: VersionSet, order: tuple[Release, ...]
-) -> tuple[int, tuple[Unmet, ...]]:
+def _walk(running: VersionSet, order: tuple[Release, ...]) -> tuple[int, tuple[Unmet, ...]]:
     """How many changes can be made in this order, and what stops the next."""
     reached = running
     for taken, release in enumerate(order):

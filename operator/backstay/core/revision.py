@@ -13,13 +13,14 @@ a revision ends when the plan asks for other versions. Everything else (paused, 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
 from backstay.core.devices import RevisionName
+from backstay.core.plan import Plan, revision_hash
 from backstay.core.planes import Plane
 from backstay.core.reasons import Because
 
@@ -49,9 +50,7 @@ TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = MappingProxyType(
         Phase.STABILIZING: frozenset({Phase.SUCCEEDED}) | _FAILS,
         Phase.SUCCEEDED: frozenset(),
         Phase.ROLLING_BACK: frozenset({Phase.VERIFYING}),
-        Phase.VERIFYING: frozenset(
-            {Phase.ROLLED_BACK, Phase.ROLLING_BACK, Phase.UNRESOLVED}
-        ),
+        Phase.VERIFYING: frozenset({Phase.ROLLED_BACK, Phase.ROLLING_BACK, Phase.UNRESOLVED}),
         Phase.ROLLED_BACK: frozenset(),
         Phase.UNRESOLVED: frozenset(),
         Phase.HALTED: frozenset(),
@@ -60,12 +59,13 @@ TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = MappingProxyType(
 )
 """Which phase may follow which, within one revision."""
 
-RETURNING: Final = frozenset(
-    {Phase.ROLLING_BACK, Phase.VERIFYING, Phase.ROLLED_BACK, Phase.UNRESOLVED}
-)
+RETURNING: Final = frozenset({Phase.ROLLING_BACK, Phase.VERIFYING, Phase.ROLLED_BACK, Phase.UNRESOLVED})
 """The phases in which a device that comes back late is returned, not updated."""
 WATCHED: Final = frozenset({Phase.SOAKING, Phase.STABILIZING, Phase.VERIFYING})
 """The phases in which signals are evaluated."""
+FINISHES_FIRST: Final = frozenset({Phase.ROLLING_BACK, Phase.VERIFYING})
+"""A rollback has right of way, also over the plan's next versions: no device waits on a bad one for its ring."""
+ENDS: Final = frozenset({Phase.SUCCEEDED, Phase.ROLLED_BACK, Phase.UNRESOLVED, Phase.HALTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +105,38 @@ class Outcome:
     phase: Phase
     ended: datetime
     message: str = ""
+
+
+def ruling_plan(state: RevisionState | None, live: Plan | None, snapshot: Plan | None) -> Plan | None:
+    """Choose between the plan as it is written now and the snapshot of the revision that runs.
+
+    A running revision keeps its snapshot; of later edits only those that stop something count at once.
+    `live` is None where its versions cannot be resolved. None comes back when there is nothing to go by.
+    """
+    if state is None or snapshot is None:
+        return live
+    if live is None:
+        return snapshot
+    if state.phase in FINISHES_FIRST or revision_hash(live.target) == state.hash:
+        return tightened(snapshot, live)
+    return live
+
+
+def tightened(snapshot: Plan, live: Plan) -> Plan:
+    """The snapshot with what the live plan forbids meanwhile."""
+    automatic = snapshot.rollback.automatic and live.rollback.automatic
+    return replace(
+        snapshot,
+        paused=live.paused,
+        rollback=replace(snapshot.rollback, automatic=automatic),
+    )
+
+
+def revision_named(state: RevisionState | None, plan: Plan) -> RevisionName:
+    """The revision that a plan asks for: the one that runs, or the next of its own counter."""
+    wanted = revision_hash(plan.target)
+    if state is not None and state.hash == wanted:
+        return state.revision
+    if state is not None and state.phase in FINISHES_FIRST:
+        return state.revision
+    return RevisionName(f"{wanted}-{state.counter + 1 if state else 1}")
