@@ -3,7 +3,6 @@
 import datetime
 import ipaddress
 import os
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,16 +141,6 @@ class Credentials:
             etcd_server=etcd.issue("etcd", "etcd", names=["127.0.0.1", "localhost"]),
             etcd_client=etcd.issue("etcd-client", "kube-apiserver"),
         )
-
-    def api_context(self) -> ssl.SSLContext:
-        """The TLS context that trusts this sandbox's API server and controller manager."""
-        return ssl.create_default_context(cafile=str(self.ca))
-
-    def etcd_context(self) -> ssl.SSLContext:
-        """The TLS context that trusts this sandbox's etcd and is trusted by it."""
-        context = ssl.create_default_context(cafile=str(self.etcd_ca))
-        context.load_cert_chain(self.etcd_client.certificate, self.etcd_client.key)
-        return context
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:

@@ -225,20 +225,20 @@ class Sandbox:
         ):
             group.create_task(self._supervisor.start(neighbour(self._places, self._ports)))
 
-    async def _end(self) -> None:
+    async def _end(self, *, temporary: bool = False) -> None:
         try:
             await self._supervisor.end(GRACE_SECONDS)
         finally:
-            self._places.discard_data()
+            self._places.discard(everything=temporary)
+
+    async def _let_go(self) -> None:
+        self._owner = None
+        self._save_state()
+        self._places.release()
 
     def _save_state(self) -> None:
         known = tuple(
-            state.Component(
-                name=component.name,
-                url=component.url,
-                log=str(child.log),
-                process=child.identity,
-            )
+            state.Component(component.name, component.endpoint, str(child.log), child.identity)
             for component, child in self._supervisor.children
         )
         state.State(
@@ -270,20 +270,13 @@ async def _lifetime(
     try:
         yield sandbox
     except Exception as error:
-        if not keep:
-            await sandbox._end()
         error.add_note(f"the sandbox's logs are in {sandbox._places.logs}")
+        await (sandbox._let_go() if keep else sandbox._end())
         raise
     except BaseException:
-        await sandbox._end()
+        await sandbox._end(temporary=directory is None)
         raise
-    if keep:
-        sandbox._owner = None
-        sandbox._save_state()
-        return
-    await sandbox._end()
-    if directory is None:
-        sandbox._places.discard_everything()
+    await (sandbox._let_go() if keep else sandbox._end(temporary=directory is None))
 
 
 async def _ready_sandbox(
@@ -300,9 +293,10 @@ async def _ready_sandbox(
         try:
             await bring_up(sandbox)
         except BaseException as error:
-            await sandbox._end()
             cause = _first_of_ours(error)
-            if isinstance(cause, PortTaken) and attempt < PORT_ATTEMPTS:
+            again = isinstance(cause, PortTaken) and attempt < PORT_ATTEMPTS
+            await sandbox._end(temporary=directory is None and (again or cause is None))
+            if again:
                 continue
             if cause is None:
                 raise

@@ -3,7 +3,6 @@
 import base64
 import json
 import secrets
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import yaml
 
 from backstay.sandbox.certificates import SERVICE_RANGE, Credentials, KeyPair
+from backstay.sandbox.endpoint import Endpoint
 from backstay.sandbox.places import Places
 
 SCRAPE_INTERVAL = "1s"
@@ -46,13 +46,11 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """How one program is run, and the address that answers 200 once it is ready."""
+    """How one program is run, and where it answers."""
 
     name: str
     command: tuple[str, ...]
-    url: str
-    ready_path: str
-    context: ssl.SSLContext | None = None
+    endpoint: Endpoint
 
 
 def etcd(places: Places, credentials: Credentials, ports: Ports) -> Component:
@@ -82,7 +80,9 @@ def etcd(places: Places, credentials: Credentials, ports: Ports) -> Component:
         "--log-outputs=stderr",
         "--log-level=warn",
     )
-    return Component("etcd", command, url, "/health", credentials.etcd_context())
+    client = credentials.etcd_client
+    endpoint = Endpoint(url, "/health", str(ca), str(client.certificate), str(client.key))
+    return Component("etcd", command, endpoint)
 
 
 def api_server(
@@ -121,7 +121,7 @@ def api_server(
         "--profiling=false",
         *(_audit_flags(places) if audit else ()),
     )
-    return Component("kube-apiserver", command, url, "/readyz", credentials.api_context())
+    return Component("kube-apiserver", command, Endpoint(url, "/readyz", str(credentials.ca)))
 
 
 def controller_manager(
@@ -151,7 +151,7 @@ def controller_manager(
         "--profiling=false",
     )
     url = f"https://127.0.0.1:{ports.controller_manager}"
-    return Component("kube-controller-manager", command, url, "/healthz", credentials.api_context())
+    return Component("kube-controller-manager", command, Endpoint(url, "/healthz", str(credentials.ca)))
 
 
 def prometheus(places: Places, ports: Ports) -> Component:
@@ -184,7 +184,7 @@ def prometheus(places: Places, ports: Ports) -> Component:
         f"--query.lookback-delta={LOOKBACK}",
         "--log.level=warn",
     )
-    return Component("prometheus", command, f"http://127.0.0.1:{ports.prometheus}", "/-/ready")
+    return Component("prometheus", command, Endpoint(f"http://127.0.0.1:{ports.prometheus}", "/-/ready"))
 
 
 def alertmanager(places: Places, ports: Ports) -> Component:
@@ -208,7 +208,7 @@ def alertmanager(places: Places, ports: Ports) -> Component:
         "--cluster.listen-address=",
         "--log.level=warn",
     )
-    return Component("alertmanager", command, f"http://127.0.0.1:{ports.alertmanager}", "/-/ready")
+    return Component("alertmanager", command, Endpoint(f"http://127.0.0.1:{ports.alertmanager}", "/-/ready"))
 
 
 def registry(places: Places, ports: Ports) -> Component:
@@ -230,7 +230,7 @@ def registry(places: Places, ports: Ports) -> Component:
         "serve",
         str(_write_yaml(places, "registry.yaml", configuration)),
     )
-    return Component("registry", command, f"http://127.0.0.1:{ports.registry}", "/v2/")
+    return Component("registry", command, Endpoint(f"http://127.0.0.1:{ports.registry}", "/v2/"))
 
 
 def kubeconfig(server: str, ca: Path, user: dict[str, Any], *, namespace: str = "default") -> dict[str, Any]:

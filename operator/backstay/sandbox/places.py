@@ -1,6 +1,7 @@
 """Where a sandbox keeps its files: what a person may want to read on disk, what must be fast in memory."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -23,6 +24,8 @@ class Places:
     """Logs, kubeconfigs, configuration, the audit log. Stays behind for whoever looks for a fault."""
     data: Path
     """What etcd, Prometheus, Alertmanager and the registry store, and private keys. Gone with the sandbox."""
+    lock: int
+    """An open file that is locked for as long as this process has the directory."""
 
     @classmethod
     def create(cls, directory: Path | None) -> "Places":
@@ -34,17 +37,14 @@ class Places:
         if directory is None:
             directory = Path(tempfile.mkdtemp(prefix=DATA_PREFIX))
         directory = directory.absolute()
-        link = directory / "data"
-        if (state := State.load(directory)) and state.alive():
-            msg = f"a sandbox is up already in {directory}; `backstay sandbox down --directory {directory}` ends it"
-            raise Refused(msg)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = _lock(directory)
         for leftover in ("logs", "configuration", "identities"):
             shutil.rmtree(directory / leftover, ignore_errors=True)
             (directory / leftover).mkdir(mode=0o700)
         (directory / "audit.log").unlink(missing_ok=True)
-        discard(link)
-        places = cls(directory=directory, data=_data_directory(link))
+        discard_data(directory)
+        places = cls(directory=directory, data=_data_directory(directory / "data"), lock=lock)
         for name in ("etcd", "prometheus", "alertmanager", "registry", "api-server"):
             (places.data / name).mkdir()
         return places
@@ -84,26 +84,44 @@ class Places:
         """The administrator's."""
         return self.directory / "kubeconfig"
 
-    def discard_data(self) -> None:
-        """Delete everything that nobody needs once the components have ended."""
-        discard(self.directory / "data")
+    def release(self) -> None:
+        """Leave the directory to the processes that go on in it."""
+        os.close(self.lock)
 
-    def discard_everything(self) -> None:
-        """Delete the logs too."""
-        self.discard_data()
-        shutil.rmtree(self.directory, ignore_errors=True)
+    def discard(self, *, everything: bool) -> None:
+        """Delete what nobody needs once the components have ended, or `everything`: the logs too."""
+        discard_data(self.directory)
+        if everything:
+            shutil.rmtree(self.directory, ignore_errors=True)
+        self.release()
 
 
-def discard(link: Path) -> None:
-    """Delete a data directory, and the link by which its sandbox knew it."""
-    if link.is_symlink():
-        target = link.resolve()
-        link.unlink()
-        # Only what one of us has made: the link could have been set by anybody who may write there.
-        if target.parent == MEMORY and target.name.startswith(DATA_PREFIX):
-            shutil.rmtree(target, ignore_errors=True)
-    else:
+def discard_data(directory: Path) -> None:
+    """Delete what the sandbox in `directory` has stored."""
+    link = directory / "data"
+    if not link.is_symlink():
         shutil.rmtree(link, ignore_errors=True)
+        return
+    target = link.resolve()
+    link.unlink()
+    # Only what one of us has made: the link could have been set by anybody who may write there.
+    if target.parent == MEMORY and target.name.startswith(DATA_PREFIX):
+        shutil.rmtree(target, ignore_errors=True)
+
+
+def _lock(directory: Path) -> int:
+    descriptor = os.open(directory / "lock", os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        taken = (state := State.load(directory)) is not None and state.alive()
+    except BlockingIOError:
+        taken = True
+    if taken:
+        os.close(descriptor)
+        raise Refused(
+            f"a sandbox is up already in {directory}; `backstay sandbox down --directory {directory}` ends it"
+        )
+    return descriptor
 
 
 def discard_orphans() -> None:

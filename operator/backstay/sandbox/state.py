@@ -4,7 +4,9 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from backstay.sandbox.endpoint import Endpoint
 from backstay.sandbox.process import Identity
 
 FILE = "state.json"
@@ -15,7 +17,7 @@ class Component:
     """A process of a sandbox as seen from outside."""
 
     name: str
-    url: str
+    endpoint: Endpoint
     log: str
     process: Identity | None
 
@@ -50,10 +52,7 @@ class State:
             document = json.loads((data / FILE).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
-        components = tuple(
-            Component(**{**component, "process": _identity(component["process"])})
-            for component in document.pop("components")
-        )
+        components = tuple(map(_component, document.pop("components")))
         return cls(
             **{
                 **document,
@@ -84,6 +83,11 @@ def default_directory() -> Path:
     """Where `backstay sandbox up` puts a sandbox unless it is told otherwise."""
     state_home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state_home) / "backstay" / "sandbox"
+
+
+def _component(document: dict[str, Any]) -> Component:
+    endpoint, process = Endpoint(**document["endpoint"]), _identity(document["process"])
+    return Component(document["name"], endpoint, document["log"], process)
 
 
 def _identity(document: dict[str, int] | None) -> Identity | None:

@@ -10,10 +10,10 @@ import aiohttp
 
 from backstay.errors import Refused
 from backstay.sandbox.components import Component
+from backstay.sandbox.endpoint import Probe
 from backstay.sandbox.process import POLL_SECONDS, Child, ComponentFailed, last_lines
 
 READY_SECONDS = 60.0
-PROBE_SECONDS = 2.0
 WATCH_SECONDS = 0.5
 PORT_TAKEN = "address already in use"
 
@@ -114,12 +114,12 @@ class Supervisor:
                 asyncio.timeout(READY_SECONDS),
                 aiohttp.ClientSession() as session,
             ):
-                while not await answers(session, component):
+                probe = Probe(session, component.endpoint)
+                while not await probe.ready():
                     child.check()
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError as error:
-            what = f"was not ready at {component.url}{component.ready_path} after {READY_SECONDS:.0f} s"
-            raise child.failure(what) from error
+            raise child.failure(f"was not ready after {READY_SECONDS:.0f} s") from error
         except ComponentFailed as error:
             if PORT_TAKEN in last_lines(child.log, 50):
                 raise PortTaken(*error.args) from error
@@ -130,17 +130,3 @@ class Supervisor:
             msg = f"the sandbox has no component {name!r}; it has {', '.join(self._children)}"
             raise Refused(msg)
         return self._children[name]
-
-
-async def answers(session: aiohttp.ClientSession, component: Component) -> bool:
-    """Whether the component says that it is ready."""
-    timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
-    try:
-        async with session.get(
-            component.url + component.ready_path,
-            ssl=component.context or True,
-            timeout=timeout,
-        ) as response:
-            return response.status == 200  # noqa: PLR2004 - the number says it best
-    except (aiohttp.ClientError, TimeoutError, OSError):
-        return False

@@ -1,0 +1,1 @@
+"""The `backstay` command, also as `kubectl backstay`."""

@@ -1,0 +1,78 @@
+"""The root of the command line: what there is, and how errors end."""
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+
+import typer
+
+from backstay.errors import BackstayError
+
+FAILED = 1
+INTERRUPTED = 130
+
+COMMANDS = {
+    "bridge": "Serve the ESP32 devices of one gateway.",
+    "esp32": "Look into what an ESP32 holds.",
+    "operator": "Run the operator.",
+    "push": "Push an artifact to a registry.",
+    "sandbox": "Run a real Kubernetes and its neighbours on this machine.",
+    "simulate": "Run simulated devices.",
+}
+"""Each command is a module of this package, which has a typer `app` or a function of that name."""
+
+
+def application(arguments: list[str]) -> typer.Typer:
+    """The command line. Only the command that the arguments name is loaded, so that `--help` is quick."""
+    app = typer.Typer(
+        help="Release firmware, models and configuration to edge-AI fleets, and pull a bad release back.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+    app.callback()(_root)
+    wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        if name == wanted:
+            _load(app, name, summary)
+        else:
+            app.command(name, help=summary)(_not_loaded)
+    return app
+
+
+def main() -> None:
+    """Run the command line; an error that Backstay can name is one clear message and status 1."""
+    try:
+        application(sys.argv[1:])()
+    except* BackstayError as group:
+        for error in _leaves(group):
+            typer.echo(f"error: {error}", err=True)
+        sys.exit(FAILED)
+    except* KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _root() -> None:
+    """Keep the root a group, however few commands it has."""
+
+
+def _not_loaded() -> None:
+    raise AssertionError
+
+
+def _load(app: typer.Typer, name: str, summary: str) -> None:
+    module = importlib.import_module(f"backstay.cli.{name}")
+    group: typer.Typer | None = getattr(module, "app", None)
+    if group is not None:
+        app.add_typer(group, name=name, help=summary)
+        return
+    function: Callable[..., None] = getattr(module, name)
+    app.command(name, help=summary)(function)
+
+
+def _leaves(group: BaseExceptionGroup[BackstayError]) -> Iterator[BackstayError]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

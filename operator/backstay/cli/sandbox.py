@@ -1,0 +1,110 @@
+"""`backstay sandbox`: a real Kubernetes and its neighbours on this machine."""
+
+import asyncio
+import shlex
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from backstay.errors import Refused
+from backstay.sandbox.state import State, default_directory
+
+app = typer.Typer(no_args_is_help=True)
+
+Directory = Annotated[
+    Path, typer.Option("--directory", help="Where the sandbox keeps its files.", default_factory=default_directory)
+]
+
+WIDE = 1000
+
+
+class Cluster(StrEnum):
+    """Where the sandbox's Kubernetes comes from."""
+
+    OWN = "own"
+    KIND = "kind"
+
+
+@app.callback()
+def sandbox() -> None:
+    """Run a real Kubernetes and its neighbours on this machine."""
+
+
+@app.command()
+def up(
+    directory: Directory,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="Use the cluster that this file names instead of starting one.")
+    ] = None,
+    cluster: Annotated[Cluster, typer.Option(help="Where the cluster comes from.")] = Cluster.OWN,
+) -> None:
+    """Start a sandbox, and leave it running."""
+    from backstay.sandbox import detached
+
+    if cluster is Cluster.KIND:
+        raise Refused("a sandbox on kind is not there yet; make a kind cluster yourself and pass its --kubeconfig")
+    state = State.load(directory)
+    if state is not None and state.alive():
+        typer.echo(f"A sandbox is up already in {directory}; `backstay sandbox down` ends it.")
+        return
+    typer.echo("Starting the sandbox …", err=True)
+    asyncio.run(detached.begin(directory.absolute(), kubeconfig))
+    status(directory)
+    typer.echo(f'\nTo use it: eval "$({_again("env", directory)})"\nTo end it: {_again("down", directory)}')
+
+
+@app.command()
+def status(directory: Directory) -> None:
+    """Show each component, where it answers, and whether it is ready; status 1 if one is not."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from backstay.sandbox import detached
+
+    found = asyncio.run(detached.conditions(detached.find(directory)))
+    table = Table("component", "url", "ready", "pid", "log", box=None, pad_edge=False, header_style="bold")
+    for condition in found:
+        component = condition.component
+        ready = "yes" if condition.ready else "no" if condition.running else "ended"
+        pid = str(component.process.pid) if component.process is not None and condition.running else "-"
+        table.add_row(component.name, component.endpoint.url, ready, pid, component.log)
+    # Paths are there to be copied: a narrow terminal may break a line, but nothing may be cut.
+    Console(width=WIDE).print(table)
+    if not all(condition.ready for condition in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def env(directory: Directory) -> None:
+    """Print what a shell needs to use the sandbox, for `eval`."""
+    from backstay.sandbox import detached
+
+    state = detached.find(directory)
+    variables = {
+        "KUBECONFIG": state.kubeconfig,
+        "BACKSTAY_PROMETHEUS": state.prometheus_url,
+        "BACKSTAY_ALERTMANAGER": state.alertmanager_url,
+        "BACKSTAY_REGISTRY": state.registry,
+    }
+    for name, value in variables.items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+    typer.echo(f'export PATH={shlex.quote(str(Path(state.kubectl).parent))}:"$PATH"')
+
+
+@app.command()
+def down(directory: Directory) -> None:
+    """End the sandbox; its logs stay."""
+    from backstay.sandbox import detached
+
+    if asyncio.run(detached.finish(directory)):
+        typer.echo(f"The sandbox has ended; its logs are in {directory / 'logs'}.")
+    else:
+        typer.echo(f"No sandbox is up in {directory}.")
+
+
+def _again(command: str, directory: Path) -> str:
+    """The command line that goes on with this sandbox."""
+    where = "" if directory == default_directory() else f" --directory {shlex.quote(str(directory))}"
+    return f"backstay sandbox {command}{where}"
