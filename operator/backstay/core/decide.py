@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import assert_never
 
-from backstay.core.actions import Action, Alert, AlertKind, Decision, Freeze, RingReport, Watch
+from backstay.core.actions import Action, Alert, AlertKind, Decision, Dispatch, Freeze, RingReport, Watch
 from backstay.core.admission import refusals
 from backstay.core.dispatch import Orders, orders_back, orders_for_ring
 from backstay.core.gates import (
@@ -183,6 +183,7 @@ def _rolling_back(observed: Observed, state: RevisionState, now: datetime) -> De
     because = (Because(Reason.RETURNING, f"devices return to their previous {plane}: {_cause(state)}"), *orders.because)
     if orders.is_complete and not orders.actions:
         return _move(observed, state, now, Phase.VERIFYING, because[0])
+    state = replace(state, beside=_beside(state, orders))
     wakes = [ring_health(observed, ring, now).next_deadline for ring in range(len(observed.plan.rings))]
     alerts = (
         Alert(AlertKind.ROLLING_BACK, f"returning the {plane} of plan {observed.plan.name}: {_cause(state)}", plane),
@@ -223,7 +224,7 @@ def _freeze_or_end(observed: Observed, state: RevisionState, late: Orders, becau
 
 
 def _freezes(observed: Observed, state: RevisionState) -> tuple[Freeze, ...]:
-    """The version whose return restored health is convicted; those returned before it are suspect."""
+    """The version whose return restored health is convicted; those returned before or beside it are suspect."""
     return tuple(
         Freeze(
             plane,
@@ -232,7 +233,7 @@ def _freezes(observed: Observed, state: RevisionState) -> tuple[Freeze, ...]:
             Conviction.CONVICTED if plane is state.plane else Conviction.SUSPECT,
             _cause(state),
         )
-        for plane in _reverted(state)
+        for plane in dict.fromkeys((*_reverted(state), *state.beside))
         for release in (observed.plan.target[plane],)
     )
 
@@ -358,6 +359,11 @@ def _plane(state: RevisionState) -> Plane:
 def _reverted(state: RevisionState) -> tuple[Plane, ...]:
     plane = _plane(state)
     return state.reverted if plane in state.reverted else (*state.reverted, plane)
+
+
+def _beside(state: RevisionState, orders: Orders) -> tuple[Plane, ...]:
+    planes = (action.release.plane for action in orders.actions if isinstance(action, Dispatch))
+    return tuple(dict.fromkeys((*state.beside, *(plane for plane in planes if plane is not state.plane))))
 
 
 def _cause(state: RevisionState) -> str:

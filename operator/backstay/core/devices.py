@@ -4,15 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final, NewType
 
 from backstay.core.planes import ContentDigest, Plane
 
 DeviceName = NewType("DeviceName", str)
 RevisionName = NewType("RevisionName", str)
-
-NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class StepType(StrEnum):
@@ -99,7 +96,7 @@ class Device:
     """A device record; immutable, so that a view of the fleet can hand it out."""
 
     name: DeviceName
-    labels: Mapping[str, str] = NO_LABELS
+    labels: Mapping[str, str] = field(default_factory=dict)
     groups: frozenset[str] = frozenset()
     device_class: str = "esp32"
     gateway: str = ""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from backstay.core.actions import Action, Dispatch, Withdraw
-from backstay.core.devices import Device, StepType, deadline_of
+from backstay.core.devices import Device, StepType, answered_well, deadline_of
 from backstay.core.fleet import Progress
 from backstay.core.holds import Action as Asked
 from backstay.core.holds import hold_on
@@ -181,7 +181,7 @@ def _is_elsewhere(device: Device, plane: Plane) -> bool:
 
 
 def _has_refused_return(device: Device) -> bool:
-    return _is_returning(device) and device.answered
+    return _is_returning(device) and device.answered and not answered_well(device)
 
 
 def _ring_name(device: Device, observed: Observed) -> str:

@@ -87,7 +87,7 @@ class FleetView:
         if before is not None:
             self._running.subtract([running_of(before)])
         self._running[running_of(device)] += 1
-        if before is None or before.labels != device.labels or self._has_moved(device):
+        if before is None or before.labels != device.labels or self._has_moved(before, device):
             self._is_membership_stale = True
         if not self._is_membership_stale:
             self._count(device)
@@ -153,10 +153,13 @@ class FleetView:
     def _rank(self, device: Device) -> bytes:
         return rank(self._key, device.name)
 
-    def _has_moved(self, device: Device) -> bool:
+    def _has_moved(self, before: Device, device: Device) -> bool:
+        """Tell whether the device now stands in another ring than it was counted in."""
         ring = standing_ring(device, self.revision)
+        if ring == standing_ring(before, self.revision):
+            return False
         known = self._ring_of.get(device.name)
-        return ring is not None and (known is None or self._rings[known].name != ring)
+        return ring is None or known is None or self._rings[known].name != ring
 
     def _refresh(self) -> None:
         if not self._is_membership_stale:

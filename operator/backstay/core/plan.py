@@ -93,7 +93,7 @@ class Plan:
     target: Mapping[Plane, Release]
     rings: tuple[Ring, ...]
     success: Success = field(default_factory=Success)
-    deadlines: Mapping[Plane, timedelta] = DEADLINES
+    deadlines: Mapping[Plane, timedelta] = field(default_factory=lambda: DEADLINES)
     signals: tuple[Signal, ...] = ()
     rollback: RollbackPolicy = field(default_factory=RollbackPolicy)
     stability: timedelta = timedelta(hours=24)

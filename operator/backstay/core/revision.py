@@ -92,6 +92,8 @@ class RevisionState:
     suspects: tuple[Plane, ...] = ()
     """Planes still to be tried, the likeliest first."""
     reverted: tuple[Plane, ...] = ()
+    beside: tuple[Plane, ...] = ()
+    """Planes that had to go back with a suspect, because the set would have been incompatible without."""
     cause: Because | None = None
     """Why the gate failed: kept to the end, because the evidence is gone once health has returned."""
     tallies: tuple[Tally, ...] = ()
