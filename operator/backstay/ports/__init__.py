@@ -1,0 +1,1 @@
+"""What the rest of Backstay needs of the outside, as Protocols; adapters fulfil them."""
