@@ -1,0 +1,1 @@
+"""OCI registries: a verifying reader, a cache of blobs on disk, signatures, and pushing."""
