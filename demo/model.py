@@ -1,7 +1,8 @@
 """The demo's models: a digit classifier, trained on scikit-learn's real digits and quantised to int8.
 
-One of them is exported wrongly on purpose. Quantisation tools disagree on the sign of the zero point, `scale * (q - zero)`
-or `scale * (q + zero)`; a file written by one convention and read by the other loads, runs at full speed and is wrong.
+One of them is exported wrongly on purpose. Quantisation tools disagree on the sign of the zero point,
+`scale * (q - zero)` or `scale * (q + zero)`; a file written by one convention and read by the other loads, runs at
+full speed and is wrong.
 """
 
 import warnings
