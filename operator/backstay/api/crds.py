@@ -122,7 +122,7 @@ def _column(column: Column) -> Manifest:
 class _Dumper(yaml.SafeDumper):
     """Without anchors: every part is written where it belongs."""
 
-    def ignore_aliases(self, data: object) -> bool:
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the base class passes it
         return True
 
 

@@ -13,8 +13,10 @@ from backstay.api.windows import Window
 
 
 class DeviceGroupSpec(Written):
-    """Which devices belong together, and what all plans must respect when they change them. Where groups overlap, the
-    strictest rule wins."""
+    """Which devices belong together, and what all plans must respect when they change them.
+
+    Where groups overlap, the strictest rule wins.
+    """
 
     selector: LabelSelector
     """Picks the group's devices by the labels of their EdgeDevice. An empty selector picks every device of the
@@ -87,7 +89,10 @@ class DeviceGroupStatus(Reported):
 
 
 class DeviceGroup(Resource):
-    """The devices that a label selector picks: by group, customer, region, site or hardware. ReleasePlans name groups."""
+    """The devices that a label selector picks: by group, customer, region, site or hardware.
+
+    ReleasePlans name groups.
+    """
 
     served: ClassVar[Served] = Served(
         plural="devicegroups",

@@ -81,7 +81,10 @@ class Step(Reported):
 
 
 class Desired(Reported):
-    """What the device shall run, with all that it needs to act and to fall back offline. Written by the operator alone."""
+    """What the device shall run, with all that it needs to act and to fall back offline.
+
+    Written by the operator alone.
+    """
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -234,8 +237,8 @@ class EdgeDeviceStatus(Reported):
     agent: Annotated[str, Field(max_length=128)] = ""
     """The agent and its version, such as backstay-esp32/0.1.0."""
     conditions: Conditions = ()
-    """Reachable: the device has reported within the interval that it declares. Ready: it is reachable, healthy, and runs
-    what it shall."""
+    """Reachable: the device has reported within the interval that it declares. Ready: it is reachable, healthy, and
+    runs what it shall."""
 
 
 class EdgeDevice(Resource):

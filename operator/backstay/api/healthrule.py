@@ -21,7 +21,7 @@ class Baseline(StrEnum):
 
 
 class Compare(Written):
-    """Sets the ring's devices against devices of the same groups that still run the old versions, in the same interval."""
+    """Sets the ring's devices against those of its groups that still run the old versions, in the same interval."""
 
     with_: Annotated[Baseline, Field(validation_alias="with", serialization_alias="with")] = Baseline.BASELINE
     """What to compare with: Baseline is the devices that still run the old versions. Default: Baseline."""
@@ -149,8 +149,10 @@ class HealthRuleStatus(Reported):
 
 
 class HealthRule(Resource):
-    """What healthy means. ReleasePlans name the rules that gate their rings; what a rule found stands in the plan's
-    status."""
+    """What healthy means.
+
+    ReleasePlans name the rules that gate their rings; what a rule found stands in the plan's status.
+    """
 
     served: ClassVar[Served] = Served(
         plural="healthrules",

@@ -102,8 +102,10 @@ class HoldStatus(Reported):
 
 
 class Hold(Resource):
-    """A standing order that stops changes: for some devices, for a version, or both. Deleting it lifts it. It never
-    stops a device from going back to what it ran before."""
+    """A standing order that stops changes: for some devices, for a version, or both.
+
+    Deleting it lifts it. It never stops a device from going back to what it ran before.
+    """
 
     served: ClassVar[Served] = Served(
         plural="holds",

@@ -44,8 +44,10 @@ class ProbeFields(ApiModel):
 
 
 class Probe(ProbeFields, Written):
-    """A check that runs on the device before it confirms a change. Every probe must pass inside the confirm window, or
-    the device falls back by itself."""
+    """A check that runs on the device before it confirms a change.
+
+    Every probe must pass inside the confirm window, or the device falls back by itself.
+    """
 
     model_config = ConfigDict(
         json_schema_extra=rules(

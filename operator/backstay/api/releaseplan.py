@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
 from backstay.api.releaseplan_status import ReleasePlanStatus
 from backstay.api.resource import Column, Resource, Served, Written
@@ -20,10 +20,13 @@ from backstay.api.scalars import (
     PositiveDuration,
     SemVer,
     SemVerRange,
+    parse_fraction,
 )
 from backstay.api.selectors import LabelKey, LabelSelector
 from backstay.api.windows import Window
 from backstay.core.planes import Plane
+
+_SHRINKS = "sizes count earlier rings too, so they must not shrink from ring to ring"
 
 
 class Requirements(Written):
@@ -46,10 +49,11 @@ class PlaneVersion(Written):
     """The version that a plane shall run."""
 
     version: SemVer
-    """Semantic version of the artifact, without a leading v. It must be the version that the artifact itself declares."""
+    """Semantic version of the artifact, without a leading v. It must be the version that the artifact itself
+    declares."""
     artifact: ArtifactReference
-    """The OCI artifact by the digest of its manifest: `HOST[:PORT]/REPOSITORY@sha256:…`. A tag alone is refused, because
-    what it names can change during the rollout."""
+    """The OCI artifact by the digest of its manifest: `HOST[:PORT]/REPOSITORY@sha256:…`. A tag alone is refused,
+    because what it names can change during the rollout."""
     requires: Requirements | None = None
     """Tightens what the artifact declares about the other planes; it never loosens it. No device gets this version next
     to one that does not satisfy it."""
@@ -133,8 +137,10 @@ class Approval(StrEnum):
 
 
 class Ring(Written):
-    """A step of the rollout. Rings run in the order of the list; a ring starts only when every gate of the one before
-    it has passed."""
+    """A step of the rollout.
+
+    Rings run in the order of the list; a ring starts only when every gate of the one before it has passed.
+    """
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -173,8 +179,10 @@ class Ring(Written):
 
 
 class Deadlines(Written):
-    """How long a device may take for one step, download included, counted from its first feedback. A step that is not
-    answered by then has failed."""
+    """How long a device may take for one step, download included, counted from its first feedback.
+
+    A step that is not answered by then has failed.
+    """
 
     firmware: PositiveDuration = "40m"
     """For a firmware step. Default: 40m."""
@@ -185,8 +193,10 @@ class Deadlines(Written):
 
 
 class ConfirmWindow(Written):
-    """How long a device tries a new version, from the first boot or activation, until all its probes have passed. A
-    device that has not confirmed by then falls back by itself, with no network."""
+    """How long a device tries a new version, from the first boot or activation, until all its probes have passed.
+
+    A device that has not confirmed by then falls back by itself, with no network.
+    """
 
     firmware: PositiveDuration = "5m"
     """For firmware. Default: 5m."""
@@ -232,8 +242,10 @@ def _per_plane(expression: str) -> str:
 
 
 class ReleasePlanSpec(Written):
-    """The versions that the devices of some groups shall run, the rings in which they get them, and what must hold
-    before a ring passes. A change of `versions` starts a new revision."""
+    """What the devices of some groups shall run, in which rings they get it, and what must hold before a ring passes.
+
+    A change of `versions` starts a new revision.
+    """
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -266,7 +278,13 @@ class ReleasePlanSpec(Written):
             min_length=1,
             max_length=64,
             json_schema_extra=rules(
-                rule("self.all(r, self.exists_one(o, o.name == r.name))", "two rings have the same name"), **ATOMIC
+                rule("self.all(r, self.exists_one(o, o.name == r.name))", "two rings have the same name"),
+                rule(
+                    "self.filter(r, has(r.size) && !has(r.select) && type(r.size) == int)"
+                    ".map(r, int(r.size)).isSorted()",
+                    _SHRINKS,
+                ),
+                **ATOMIC,
             ),
         ),
     ]
@@ -281,18 +299,31 @@ class ReleasePlanSpec(Written):
     rollback: Rollback = Rollback()
     """What happens when a gate fails."""
     stability_window: Duration = "24h"
-    """How long the whole fleet is watched after the last ring before the revision has succeeded. Until then the previous
-    versions are not overwritten. Default: 24h."""
+    """How long the whole fleet is watched after the last ring before the revision has succeeded. Until then the
+    previous versions are not overwritten. Default: 24h."""
     retain: Duration | None = None
     """How long devices with spare storage keep previous versions."""
     paused: bool = False
     """True starts nothing new. Devices that are changing finish, and a rollback goes on. Default: false."""
 
+    @field_validator("rings")
+    @classmethod
+    def _sizes_never_shrink(cls, rings: tuple[Ring, ...]) -> tuple[Ring, ...]:
+        # CEL checks the counts only: it cannot bound the length of a share, and the API server refuses to pay for that.
+        sizes = [ring.size for ring in rings if ring.select is None]
+        shares = [parse_fraction(size) for size in sizes if isinstance(size, str)]
+        counts = [size for size in sizes if isinstance(size, int)]
+        if shares != sorted(shares) or counts != sorted(counts):
+            raise ValueError(_SHRINKS)
+        return rings
+
 
 class ReleasePlan(Resource):
-    """A release: firmware, model and config versions that reach a fleet ring by ring, and go back by themselves when
-    health fails. A plan is long-lived, like a Deployment: change its versions to start the next revision. Deleting it
-    stops it: nothing new starts, and devices keep what they run."""
+    """A release, which reaches a fleet ring by ring and goes back by itself when health fails.
+
+    It names the versions of firmware, model and config. A plan is long-lived, like a Deployment: change its
+    versions to start the next revision. Deleting it stops it: nothing new starts, and devices keep what they run.
+    """
 
     served: ClassVar[Served] = Served(
         plural="releaseplans",

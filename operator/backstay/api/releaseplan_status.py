@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field
 from backstay.api.conditions import Conditions
 from backstay.api.resource import Reported
 from backstay.api.rules import ATOMIC, list_map
-from backstay.api.scalars import Cell11, Cell16, Cell24, Count, DecimalText, Digest, LongText, Name, SemVer
+from backstay.api.scalars import Cell10, Cell16, Cell22, Count, DecimalText, Digest, LongText, Name, SemVer
 from backstay.core.holds import Conviction
 from backstay.core.planes import Plane
 from backstay.core.signals import Result
@@ -18,6 +18,10 @@ RevisionText = Annotated[str, Field(max_length=32, pattern=r"^([a-f0-9]{8,16}-[0
 
 Number = Annotated[str, Field(max_length=32)]
 """A measured number as text: a decimal, also with an exponent, or +Inf."""
+
+
+Planes = Annotated[tuple[Plane, ...], Field(max_length=3, json_schema_extra=ATOMIC)]
+"""Some planes, in an order that means something."""
 
 
 class RevisionPhase(StrEnum):
@@ -69,8 +73,20 @@ class SignalProgress(Reported):
     """When it was last evaluated."""
 
 
+class Cause(Reported):
+    """Why a gate failed, kept to the end because the evidence is gone once health has returned."""
+
+    reason: Annotated[str, Field(max_length=128)]
+    """Why, in one CamelCase word."""
+    message: Annotated[str, Field(max_length=4096)] = ""
+    """Why, in a sentence."""
+
+
 class Progress(Reported):
-    """Where the revision stands, as the operator needs it to go on after a restart. Not for people or other programs."""
+    """Where the revision stands, as the operator needs it to go on after a restart.
+
+    Not for people or other programs.
+    """
 
     counter: Annotated[int, Field(ge=0)] = 0
     """Number of revisions that this plan has started."""
@@ -82,10 +98,14 @@ class Progress(Reported):
     """When the present phase began."""
     plane: Plane | None = None
     """The plane that is being reverted or verified."""
-    reverted: Annotated[tuple[Plane, ...], Field(max_length=3, json_schema_extra=ATOMIC)] = ()
+    suspects: Planes = ()
+    """Planes that are still to be reverted if health does not return, the likeliest first."""
+    reverted: Planes = ()
     """The planes that were reverted, in that order."""
-    failing_plane: Plane | None = None
-    """The plane during whose step a device failed."""
+    beside: Planes = ()
+    """Planes that had to go back with a suspect, because the versions would not have fitted together without."""
+    cause: Cause | None = None
+    """Why the gate failed."""
     signals: Annotated[tuple[SignalProgress, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
     """Each signal's failures in a row."""
     verdicts: Annotated[tuple[SignalVerdict, ...], Field(max_length=20, json_schema_extra=ATOMIC)] = ()
@@ -167,11 +187,11 @@ class PastRevision(Reported):
 class ReleasePlanSummary(Reported):
     """The columns of `kubectl get`, ready to print."""
 
-    ring: Cell11 = ""
+    ring: Cell10 = ""
     """The ring that the revision has reached."""
     confirmed: Cell16 = ""
     """Confirmed devices of all devices, as 12/60."""
-    health: Cell24 = ""
+    health: Cell22 = ""
     """Healthy, or why not."""
 
 

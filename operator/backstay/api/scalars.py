@@ -188,8 +188,10 @@ LongText = Annotated[str, Field(max_length=2048)]
 """Some lines of text."""
 
 Cell8 = Annotated[str, *_cell(8)]
+Cell10 = Annotated[str, *_cell(10)]
 Cell11 = Annotated[str, *_cell(11)]
 Cell16 = Annotated[str, *_cell(16)]
+Cell22 = Annotated[str, *_cell(22)]
 Cell24 = Annotated[str, *_cell(24)]
 """A ready-made cell of `kubectl get`; what is longer is cut, because a row must fit its line."""
 

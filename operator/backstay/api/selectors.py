@@ -36,8 +36,10 @@ class SelectorExpression(Written):
 
 
 class LabelSelector(Written):
-    """Picks devices by the labels of their EdgeDevice; all conditions must hold. An empty selector picks every device
-    of the namespace."""
+    """Picks devices by the labels of their EdgeDevice; all conditions must hold.
+
+    An empty selector picks every device of the namespace.
+    """
 
     match_labels: Labels = Field(default_factory=dict)
     """Labels that a device must have, key and value."""

@@ -23,8 +23,10 @@ class Day(StrEnum):
 
 
 class Window(Written):
-    """Hours of the week in which a change may start on a device. A change under way when the window closes finishes,
-    and rolling back never waits for a window."""
+    """Hours of the week in which a change may start on a device.
+
+    A change under way when the window closes finishes, and rolling back never waits for a window.
+    """
 
     model_config = ConfigDict(
         json_schema_extra=rules(rule("self.start != self.end", "start and end must differ", at=".end"))
