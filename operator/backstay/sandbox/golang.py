@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,8 +54,11 @@ def find_go() -> Go:
     return go
 
 
-def install_go(report: Report) -> Go:
-    """Install our own Go if the machine has none that is new enough, and return the one to use."""
+def install_go(python: Path, report: Report) -> Go:
+    """Install our own Go if the machine has none that is new enough, and return the one to use.
+
+    `python` is one that has pip.
+    """
     if go := _of_the_machine():
         return go
     own = _own()
@@ -66,7 +68,7 @@ def install_go(report: Report) -> Go:
     home.parent.mkdir(parents=True, exist_ok=True)
     target = Path(tempfile.mkdtemp(prefix=f"{home.name}.", dir=home.parent))
     pip = (
-        sys.executable,
+        str(python),
         "-m",
         "pip",
         "install",

@@ -1,0 +1,54 @@
+# The project's commands. Each sets up what it needs first, and says nothing where nothing is to be done.
+#
+# New or newer dependencies: edit pyproject.toml, then `make lock` (it needs uv) and commit both files.
+
+PYTHON ?= python3
+VENV := .venv/bin
+
+.PHONY: help setup demo test check faults format lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo     one real release, end to end; KEEP=1 leaves everything up to look around'
+	@echo 'make test     every test except the long ones'
+	@echo 'make check    lint, formatting, types, layers, generated files'
+	@echo 'make faults   the long fault tests'
+	@echo 'make format   put all code into its format'
+	@echo 'make setup    only what the others do first: packages, .venv, Go, Kubernetes'
+	@echo 'make lock     pin the dependencies anew'
+	@echo 'make clean    delete what was made here; the cache outside stays'
+
+setup:
+	@PYTHONPATH=operator $(PYTHON) -m backstay.sandbox.setup
+
+demo: setup
+	@$(VENV)/python -m demo
+
+test: setup
+	@$(VENV)/python -m pytest --ignore=tests/scale -m 'not sweep' $(ARGS)
+
+faults: setup
+	@$(VENV)/python -m pytest tests/faults -m 'sweep or not sweep' $(ARGS)
+
+check: setup
+	$(VENV)/ruff check
+	$(VENV)/ruff format --check
+	$(VENV)/mypy -p backstay -p demo
+	$(VENV)/lint-imports --no-cache
+	$(VENV)/python -m backstay.api.crds --check
+
+format: setup
+	$(VENV)/ruff check --fix-only
+	$(VENV)/ruff format
+
+# Universal, so that one lock serves every platform; without the address of any index, which is the machine's business.
+UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
+GO_LOCK := operator/backstay/sandbox/kubernetes/requirements-go
+
+lock:
+	$(UV_COMPILE) --all-extras pyproject.toml -o requirements.lock
+	$(UV_COMPILE) $(GO_LOCK).in -o $(GO_LOCK).lock
+
+clean:
+	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,85 @@
+"""The Debian packages that the project uses, installed by name where they are missing."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from backstay.errors import Refused
+from backstay.sandbox.command import run_watched
+from backstay.sandbox.progress import Progress, Report
+
+# The program that each package brings. Whoever has the program otherwise does not need the package.
+PROGRAMS = {
+    "etcd-server": "etcd",
+    "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+    "docker-registry": "docker-registry",
+    "gcc-riscv64-unknown-elf": "riscv64-unknown-elf-gcc",
+}
+# Debian starts these by itself at the next boot, and most of them listen on every interface.
+SERVICES = {
+    "etcd-server": "etcd",
+    "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+    "docker-registry": "docker-registry",
+}
+
+POLICY = Path("/usr/sbin/policy-rc.d")
+OUR_POLICY = (
+    "#!/bin/sh\n# Set for a moment by the set-up of Backstay: the services of new packages must not start.\nexit 101\n"
+)
+APT = ("apt-get", "--quiet", "--assume-yes", "--no-install-recommends")
+
+
+def missing(programs: dict[str, str] = PROGRAMS) -> tuple[str, ...]:
+    """The packages whose program is not there."""
+    return tuple(package for package, program in programs.items() if shutil.which(program) is None)
+
+
+def install(packages: tuple[str, ...], log: Path, report: Report) -> None:
+    """Install packages without starting their services, now or at the next boot.
+
+    Raises `Refused` with the command to run if this user may not, `CommandFailed` if apt-get fails.
+    """
+    if not packages:
+        return
+    by_hand = f"apt-get install --no-install-recommends {' '.join(packages)}"
+    if shutil.which("apt-get") is None:
+        programs = ", ".join(PROGRAMS.get(package, package) for package in packages)
+        raise Refused(f"this machine lacks {programs}; on Debian 12 they come with: {by_hand}")
+    if os.geteuid() != 0:
+        raise Refused(f"these Debian packages are missing; install them, then run this again:\n\n    sudo {by_hand}\n")
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    run_watched((*APT, "update"), log, Progress(report, "reading Debian's package lists"), environment=quiet)
+    progress = Progress(report, f"installing Debian packages ({' '.join(packages)})")
+    with _services_held_back():
+        run_watched((*APT, "install", *packages), log, progress, environment=quiet)
+    _disable([SERVICES[package] for package in packages if package in SERVICES])
+
+
+@contextmanager
+def _services_held_back() -> Iterator[None]:
+    """Keep Debian from starting services while packages are installed; the machine's own policy comes back after."""
+    earlier = POLICY.read_bytes() if POLICY.exists() else None
+    mode = POLICY.stat().st_mode if earlier is not None else 0o755
+    if earlier == OUR_POLICY.encode():
+        # A set-up that was killed left it behind.
+        earlier = None
+    POLICY.unlink(missing_ok=True)
+    POLICY.write_text(OUR_POLICY, encoding="utf-8")
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        POLICY.unlink()
+        if earlier is not None:
+            POLICY.write_bytes(earlier)
+            POLICY.chmod(mode)
+
+
+def _disable(services: list[str]) -> None:
+    if services and Path("/run/systemd/system").is_dir():
+        subprocess.run(("systemctl", "--quiet", "disable", *services), check=False, stdin=subprocess.DEVNULL)
