@@ -48,9 +48,9 @@ class Entry:
         return cls(*_ENTRY.unpack(data))
 
     @classmethod
-    def choosing(cls, seq: int, state: int) -> Self:
-        """Build a whole entry with its checksum."""
-        return cls(seq, state=state, crc=_checksum(seq))
+    def choosing(cls, seq: int, state: int, label: bytes = b"\xff" * 20) -> Self:
+        """Build a whole entry with its checksum; ESP-IDF carries the label along and never looks at it."""
+        return cls(seq, label, state, _checksum(seq))
 
     def pack(self) -> bytes:
         """Return the 32 bytes of the entry."""
@@ -121,10 +121,10 @@ class OtaData:
         """Tell whether neither entry was ever written whole, as on a device fresh from the factory."""
         return not any(entry.is_written for entry in self.entries)
 
-    def state_of(self, slot: int, slots: int) -> int | None:
-        """The state of the newest entry that means this slot, or None where no entry does."""
+    def entry_of(self, slot: int, slots: int) -> Entry | None:
+        """The newest entry that means this slot, or None where no entry does."""
         found = [x for x in self.entries if x.is_written and x.slot(slots) == slot]
-        return max(found, key=lambda x: x.seq).state if found else None
+        return max(found, key=lambda x: x.seq) if found else None
 
     def written(self, change: "Write") -> "OtaData":
         """The entries once this write is done."""
@@ -173,7 +173,7 @@ def at_reset(otadata: OtaData, slots: int, *, factory: bool) -> Reset:
     return Reset(writes, entry.slot(slots))
 
 
-def choose(otadata: OtaData, slot: int, slots: int, state: int = ImageState.NEW) -> Write:
+def choose(otadata: OtaData, slot: int, slots: int, state: int = ImageState.NEW, label: bytes = b"\xff" * 20) -> Write:
     """Make `slot` the choice of the next reset, in the sector that does not decide now.
 
     The sequence number is the lowest one not below the active one that means the slot.
@@ -187,20 +187,20 @@ def choose(otadata: OtaData, slot: int, slots: int, state: int = ImageState.NEW)
         message = f"slot {slot} does not exist on a device with {slots} slots"
         raise ValueError(message)
     if (active := otadata.active) is None:
-        return Write(0, Entry.choosing(slot + 1, state))
+        return Write(0, Entry.choosing(slot + 1, state, label))
     seq = max(otadata.entries[active].seq, 1)
     seq += (slot + 1 - seq) % slots
     if seq >= _UNSET:
         message = f"the sequence numbers are used up at {seq}: erase the otadata partition"
         raise ValueError(message)
-    return Write(1 - active, Entry.choosing(seq, state))
+    return Write(1 - active, Entry.choosing(seq, state, label))
 
 
 def mark(otadata: OtaData, state: int) -> Write | None:
     """Give the active entry a new state: VALID to confirm, INVALID to condemn; None where nothing would change."""
     if (active := otadata.active) is None or otadata.entries[active].state == state:
         return None
-    return Write(active, Entry.choosing(otadata.entries[active].seq, state))
+    return Write(active, replace(otadata.entries[active], state=state))
 
 
 def check_slots(slots: int) -> None:
