@@ -16,7 +16,6 @@ from backstay.api.scalars import (
     Duration,
     Name,
     ObjectName,
-    SemVer,
     ShortText,
 )
 from backstay.core.devices import PlaneState, StepType
@@ -52,10 +51,10 @@ class Assignment(Reported):
     """The plan's revision."""
     ring: Annotated[str, Field(max_length=63)] = ""
     """The ring that the device belongs to."""
-    version: SemVer
-    """The version, for people; `content` is what counts."""
-    artifact: ArtifactReference
-    """The OCI artifact to fetch, by the digest of its manifest."""
+    version: Annotated[str, Field(max_length=64)] = ""
+    """The version, for people; `content` is what counts. A device that goes back has its own word for it."""
+    artifact: ArtifactReference | None = None
+    """The OCI artifact to fetch, by the digest of its manifest; absent where only the device has the content."""
     content: Digest
     """SHA-256 of the payload bytes, which the device compares with what it runs."""
 
@@ -78,6 +77,8 @@ class Step(Reported):
     """Install brings new content; Return goes back to content that the device ran before, and no hold stops it."""
     issued: AwareDatetime
     """When it was ordered."""
+    withdrawn: bool | None = None
+    """True takes the order back: a device that has not begun it leaves it alone. Its number stays used."""
 
 
 class Desired(Reported):
