@@ -9,7 +9,15 @@ from backstay.api.conditions import Conditions
 from backstay.api.probes import Probe
 from backstay.api.resource import Column, Reported, Resource, Served, Written
 from backstay.api.rules import SET, list_map, rule, rules
-from backstay.api.scalars import Cell8, Cell24, DecimalText, Name, PositiveDuration, PositivePercentage
+from backstay.api.scalars import (
+    Cell8,
+    Cell24,
+    DecimalText,
+    Name,
+    PositiveDecimalText,
+    PositiveDuration,
+    PositivePercentage,
+)
 from backstay.core.planes import Plane
 from backstay.core.signals import Direction
 
@@ -27,10 +35,7 @@ class Compare(Written):
     """What to compare with: Baseline is the devices that still run the old versions. Default: Baseline."""
     direction: Direction
     """Which way is worse: Increase, as for latency, or Decrease, as for accuracy."""
-    effect: Annotated[
-        DecimalText,
-        Field(json_schema_extra=rules(rule("double(self) >= 0.0", "must not be negative: direction says which way"))),
-    ]
+    effect: PositiveDecimalText
     """The smallest difference that matters, in the query's own unit, as a decimal string such as '0.05'. A smaller one
     passes however certain it is."""
     confidence: PositivePercentage = "95%"

@@ -10,7 +10,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, StrictStr, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from backstay.api.rules import CONDITION, MESSAGE
@@ -27,13 +27,16 @@ _DURATION: Final = r"([0-9]{1,5}(\.[0-9]{1,3})?(h|m|s|ms)){1,4}"
 _MOST_DEVICES: Final = 1_000_000
 
 
+def _wrong(value: object, message: str) -> PydanticCustomError:
+    return PydanticCustomError("wrong", "{found} is wrong: {message}", {"found": repr(value), "message": message})
+
+
 def _matching(pattern: str, message: str) -> Callable[[str], str]:
     compiled = re.compile(pattern)
 
     def check(text: str) -> str:
         if not compiled.fullmatch(text):
-            kind = "pattern"
-            raise PydanticCustomError(kind, "{found} is wrong: {message}", {"found": repr(text), "message": message})
+            raise _wrong(text, message)
         return text
 
     return check
@@ -47,22 +50,29 @@ def _text(pattern: str, message: str, max_length: int, *, condition: str = "") -
     return bounds, AfterValidator(_matching(pattern, message)), WithJsonSchema(schema)
 
 
-def _count_or_percent(pattern: str, minimum: int) -> WithJsonSchema:
-    return WithJsonSchema(
-        {
-            "x-kubernetes-int-or-string": True,
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
-            "minimum": minimum,
-            "maximum": _MOST_DEVICES,
-            "pattern": f"^{pattern}$",
-        }
-    )
+def _count_or_percent(pattern: str, minimum: int, message: str) -> tuple[Any, ...]:
+    is_share = _matching(pattern, message)
+
+    def check(value: int | str) -> int | str:
+        if isinstance(value, str):
+            return is_share(value)
+        if not minimum <= value <= _MOST_DEVICES:
+            raise _wrong(value, message)
+        return value
+
+    schema = {
+        "x-kubernetes-int-or-string": True,
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "minimum": minimum,
+        "maximum": _MOST_DEVICES,
+        "pattern": f"^{pattern}$",
+    }
+    return AfterValidator(check), WithJsonSchema(schema)
 
 
 def _not_zero(text: str) -> str:
     if not any(digit in text for digit in "123456789"):
-        kind = "zero"
-        raise PydanticCustomError(kind, "{found} is wrong: must be above zero", {"found": repr(text)})
+        raise _wrong(text, "must be above zero")
     return text
 
 
@@ -117,12 +127,14 @@ PositivePercentage = Annotated[
 """A share that is not nothing, as `1%`."""
 
 CountOrPercentage = Annotated[
-    Annotated[StrictInt, Field(ge=0, le=_MOST_DEVICES)] | Percentage, _count_or_percent(_ZERO_TO_100, 0)
+    StrictInt | StrictStr,
+    *_count_or_percent(_ZERO_TO_100, 0, "must be a number of devices, or a share up to 100%"),
 ]
 """A number of devices, or a share of them."""
 
 PositiveCountOrPercentage = Annotated[
-    Annotated[StrictInt, Field(ge=1, le=_MOST_DEVICES)] | PositivePercentage, _count_or_percent(_ABOVE_0_TO_100, 1)
+    StrictInt | StrictStr,
+    *_count_or_percent(_ABOVE_0_TO_100, 1, "must be a number of devices from 1, or a share above 0% and up to 100%"),
 ]
 """A number of devices from 1, or a share of them above 0%."""
 
@@ -133,6 +145,18 @@ DecimalText = Annotated[
     str, *_text(r"-?[0-9]{1,15}(\.[0-9]{1,9})?", "must be a decimal number as a string, such as '0.120'", 26)
 ]
 """A decimal number, as text because a float is not the number that was written."""
+
+PositiveDecimalText = Annotated[
+    str,
+    AfterValidator(_not_zero),
+    *_text(
+        r"[0-9]{1,15}(\.[0-9]{1,9})?",
+        "must be a decimal number above zero as a string, such as '0.05'",
+        25,
+        condition="double(self) > 0.0",
+    ),
+]
+"""A decimal number above zero."""
 
 ByteQuantity = Annotated[
     str, *_text(r"[1-9][0-9]{0,14}(Ki|Mi|Gi|Ti|k|M|G|T)?", "must be a number of bytes, such as 512Mi", 18)

@@ -1,0 +1,201 @@
+"""Which fields this version acts on. What a person sets beyond them is refused by path, never passed over in silence.
+
+Every field of every spec stands in the table; a test walks the schemas and fails for one that does not.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from types import MappingProxyType
+from typing import Final
+
+from backstay.api import DeviceGroup, EdgeDevice, HealthRule, Hold, ReleasePlan, Resource
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """The field is acted on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """The field is acted on with all that is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """Some values of the field are acted on."""
+
+    values: frozenset[str | bool]
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The field is not acted on yet."""
+
+    why: str
+
+
+Support = Acted | Whole | Only | Later
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A field that is set to what this version does not do."""
+
+    path: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why}"
+
+
+def unsupported(resource: Resource) -> tuple[Unsupported, ...]:
+    """The fields of a resource that ask for what this version does not do, in the order of the document."""
+    return tuple(_findings(resource.to_document()["spec"], "spec", "spec", FIELDS[type(resource)]))
+
+
+def _findings(value: object, pattern: str, path: str, table: Mapping[str, Support]) -> Iterator[Unsupported]:
+    match table.get(pattern):
+        case Whole():
+            return
+        case Later(why) if value not in ([], {}):
+            yield Unsupported(path, why)
+        case Only(values, why) if isinstance(value, str | bool) and value not in values:
+            yield Unsupported(path, f"{_shown(value)} {why}")
+        case _:
+            yield from _inside(value, pattern, path, table)
+
+
+def _inside(value: object, pattern: str, path: str, table: Mapping[str, Support]) -> Iterator[Unsupported]:
+    if isinstance(value, dict):
+        parts = ((f"{pattern}.{key}", f"{path}.{key}", part) for key, part in value.items())
+    elif isinstance(value, list):
+        parts = ((f"{pattern}[]", f"{path}[{index}]", part) for index, part in enumerate(value))
+    else:
+        return
+    yield from chain.from_iterable(_findings(part, inner, place, table) for inner, place, part in parts)
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+_NOT_YET: Final = "is not supported yet"
+_ALONE: Final = "it is not supported yet; leave it out"
+_PLANES: Final = Only(frozenset({"firmware", "model", "config"}))
+_PLANE_VERSION: Final[Mapping[str, Support]] = {
+    "version": Acted(),
+    "artifact": Acted(),
+    "requires.firmware": Acted(),
+    "requires.model": Acted(),
+    "requires.config": Acted(),
+    "irreversible": Only(frozenset({False}), _NOT_YET),
+}
+_PROBE_KINDS: Final = frozenset({"AgentConnected", "InputPresent", "InferenceAlive", "SampleReplay"})
+
+
+def _under(prefix: str, table: Mapping[str, Support]) -> dict[str, Support]:
+    return {f"{prefix}.{path}": support for path, support in table.items()}
+
+
+_RELEASE_PLAN: Final[Mapping[str, Support]] = {
+    "spec.groups[]": Acted(),
+    **_under("spec.versions.firmware", _PLANE_VERSION),
+    **_under("spec.versions.model", _PLANE_VERSION),
+    **_under("spec.versions.config", _PLANE_VERSION),
+    "spec.pullSecretRef": Later("registries that ask for credentials are not supported yet; leave it out"),
+    "spec.success.confirmed": Acted(),
+    "spec.success.of": Only(frozenset({"Started"}), _NOT_YET),
+    "spec.success.minConfirmed": Acted(),
+    "spec.success.offlineGrace": Later(_ALONE),
+    "spec.rings[].name": Acted(),
+    "spec.rings[].select": Whole(),
+    "spec.rings[].size": Acted(),
+    "spec.rings[].min": Acted(),
+    "spec.rings[].spreadBy": Later(_ALONE),
+    "spec.rings[].soak": Acted(),
+    "spec.rings[].inFlight": Acted(),
+    "spec.rings[].maxFailed": Acted(),
+    "spec.rings[].minSamples": Acted(),
+    "spec.rings[].rehearsal": Later(_ALONE),
+    "spec.rings[].approval": Only(frozenset({"Automatic"}), f"{_NOT_YET}; spec.paused stops the plan by hand"),
+    "spec.rings[].window": Later(_ALONE),
+    "spec.health[]": Acted(),
+    **_under("spec.deadlines", dict.fromkeys(("firmware", "model", "config"), Acted())),
+    **_under("spec.confirmWindow", dict.fromkeys(("firmware", "model", "config"), Acted())),
+    "spec.rollback.automatic": Acted(),
+    "spec.rollback.order[]": _PLANES,
+    "spec.rollback.scope": Only(frozenset({"Plan"}), _NOT_YET),
+    "spec.rollback.verify": Acted(),
+    "spec.stabilityWindow": Acted(),
+    "spec.retain": Later(_ALONE),
+    "spec.paused": Acted(),
+}
+
+_DEVICE_GROUP: Final[Mapping[str, Support]] = {
+    "spec.selector": Whole(),
+    "spec.maxUnavailable": Later("it is not supported yet; inFlight of the plan's rings bounds one plan"),
+    "spec.window": Later(_ALONE),
+    "spec.paused": Acted(),
+}
+
+_HEALTH_RULE: Final[Mapping[str, Support]] = {
+    "spec.interval": Acted(),
+    "spec.signals[].name": Acted(),
+    "spec.signals[].blames[]": _PLANES,
+    "spec.signals[].query": Acted(),
+    "spec.signals[].min": Acted(),
+    "spec.signals[].max": Acted(),
+    "spec.signals[].compare.with": Only(frozenset({"Baseline"})),
+    "spec.signals[].compare.direction": Only(frozenset({"Increase", "Decrease"})),
+    "spec.signals[].compare.effect": Acted(),
+    "spec.signals[].compare.confidence": Acted(),
+    "spec.signals[].failureLimit": Acted(),
+    "spec.signals[].onNoData": Only(frozenset({"Wait"}), _NOT_YET),
+    "spec.signals[].onProviderError": Only(frozenset({"Wait"}), _NOT_YET),
+    "spec.minReporting": Later(_ALONE),
+    "spec.probes[].name": Acted(),
+    "spec.probes[].kind": Only(_PROBE_KINDS, _NOT_YET),
+    "spec.probes[].within": Acted(),
+    "spec.probes[].blames[]": _PLANES,
+    "spec.probes[].input": Acted(),
+    "spec.probes[].minAgreement": Acted(),
+    "spec.probes[].maxLatency": Acted(),
+    # Belongs to DiskHeadroom alone, which is refused itself.
+    "spec.probes[].min": Acted(),
+}
+
+_EDGE_DEVICE: Final[Mapping[str, Support]] = {
+    "spec.class": Only(frozenset({"esp32"}), "devices are not supported yet"),
+    "spec.gateway": Acted(),
+    "spec.node": Later("devices that are nodes are not supported yet"),
+    "spec.mode": Only(frozenset({"Normal"}), _NOT_YET),
+    "spec.pins": Later(_ALONE),
+    "spec.tokenGeneration": Acted(),
+    "spec.revoked": Acted(),
+    "spec.desired": Whole(),
+}
+
+_HOLD: Final[Mapping[str, Support]] = {
+    "spec.scope.selector": Whole(),
+    "spec.scope.groups[]": Acted(),
+    "spec.scope.devices[]": Acted(),
+    "spec.versions[].plane": _PLANES,
+    "spec.versions[].digest": Acted(),
+    "spec.inFlight": Only(frozenset({"Finish"}), f"{_NOT_YET}: devices that are changing finish"),
+    "spec.reason": Acted(),
+    "spec.until": Acted(),
+}
+
+FIELDS: Final[Mapping[type[Resource], Mapping[str, Support]]] = MappingProxyType(
+    {
+        ReleasePlan: _RELEASE_PLAN,
+        DeviceGroup: _DEVICE_GROUP,
+        HealthRule: _HEALTH_RULE,
+        EdgeDevice: _EDGE_DEVICE,
+        Hold: _HOLD,
+    }
+)
+"""What this version does with each field; `[]` stands for every item of a list."""
