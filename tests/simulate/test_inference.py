@@ -4,9 +4,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from backstay.simulate.inference import BadModel, Layer, Model, load_model, pack_model
 from hypothesis import given
 from hypothesis import strategies as st
+
+from backstay.simulate.inference import BadModel, Layer, Model, load_model, pack_model
 
 
 def _layers(seed: int = 0, sizes: tuple[int, ...] = (64, 16, 10), zero: int = 0) -> list[Layer]:

@@ -160,7 +160,7 @@ def _check_chain(layers: Sequence[Layer]) -> None:
     if not layers:
         raise BadModel("a model needs at least one layer")
     for layer in layers:
-        if layer.weights.dtype != np.int8 or layer.weights.ndim != 2 or layer.bias.shape != (layer.outputs,):
+        if layer.weights.dtype != np.int8 or layer.weights.shape != (*layer.bias.shape, layer.weights.shape[-1]):
             raise BadModel("a layer needs int8 weights[out, in] and one bias for each output")
     for before, after in pairwise(layers):
         if before.outputs != after.inputs:

@@ -1,0 +1,229 @@
+"""The device application on its flash, without a network."""
+
+from datetime import timedelta
+
+import pytest
+
+from backstay.core.device import Probe
+from backstay.core.devices import PlaneState, StepType
+from backstay.core.otadata import ImageState
+from backstay.core.planes import Plane
+from backstay.simulate.application import ResetCause
+from backstay.simulate.image import Behaviour
+from tests.simulate.workbench import PROBES, WINDOW, Bench, config, image, model, order
+
+
+def test_device_runs_the_factory_set_when_it_is_new() -> None:
+    bench = Bench()
+    assert [bench.running(plane) for plane in Plane] == ["1.0.0", "1.0.0", "1.0.0"]
+    assert str(bench.app.app) == "ota_0"
+    bench.check_whole()
+
+
+def test_firmware_is_confirmed_when_its_probes_pass_after_the_boot() -> None:
+    bench = Bench()
+    bench.install(order(1, Plane.FIRMWARE, image("1.1.0"), "1.1.0"), image("1.1.0"))
+    assert bench.running(Plane.FIRMWARE) == "1.1.0"
+    assert str(bench.app.app) == "ota_1"
+    assert bench.state(Plane.FIRMWARE) is PlaneState.PENDING_CONFIRM
+    bench.settle()
+    assert bench.state(Plane.FIRMWARE) is PlaneState.CONFIRMED
+    bench.power_on()
+    assert bench.running(Plane.FIRMWARE) == "1.1.0"
+    assert bench.app.banks[Plane.FIRMWARE].fallback is not None
+
+
+@pytest.mark.parametrize("plane", [Plane.MODEL, Plane.CONFIG])
+def test_plane_changes_without_a_restart_when_it_is_not_firmware(plane: Plane) -> None:
+    bench, payload = Bench(), model(2) if plane is Plane.MODEL else config(0.6)
+    bench.install(order(1, plane, payload, "2.0.0"), payload)
+    bench.settle()
+    assert (bench.running(plane), bench.state(plane)) == ("2.0.0", PlaneState.CONFIRMED)
+    assert bench.resets == [ResetCause.POWER_ON]
+
+
+def test_model_falls_back_when_a_probe_fails_until_the_window_ends() -> None:
+    bench, bad = Bench(), model(2, wrong=True)
+    bench.install(order(1, Plane.MODEL, bad, "2.0.0"), bad)
+    assert bench.running(Plane.MODEL) == "2.0.0"
+    bench.settle()
+    assert bench.now <= WINDOW.total_seconds()
+    assert (bench.running(Plane.MODEL), bench.state(Plane.MODEL)) == ("1.0.0", PlaneState.ROLLED_BACK)
+    assert bench.reason(Plane.MODEL) == "ProbeFailed: replay"
+    bench.power_on()
+    assert (bench.running(Plane.MODEL), bench.reason(Plane.MODEL)) == ("1.0.0", "ProbeFailed: replay")
+
+
+def test_firmware_falls_back_with_its_reason_when_the_camera_fails() -> None:
+    bench, bad = Bench(), image("1.1.0", Behaviour.CAMERA_FAILS)
+    bench.install(order(1, Plane.FIRMWARE, bad, "1.1.0"), bad)
+    bench.settle()
+    assert bench.running(Plane.FIRMWARE) == "1.0.0"
+    assert bench.reason(Plane.FIRMWARE) == "ProbeFailed: camera"
+
+
+def test_firmware_falls_back_when_it_crashes_as_it_starts() -> None:
+    bench, bad = Bench(), image("1.1.0", Behaviour.CRASHES)
+    bench.install(order(1, Plane.FIRMWARE, bad, "1.1.0"), bad)
+    assert bench.running(Plane.FIRMWARE) == "1.0.0"
+    assert bench.state(Plane.FIRMWARE) is PlaneState.ROLLED_BACK
+    assert bench.reason(Plane.FIRMWARE).startswith("BootFailed")
+
+
+def test_firmware_falls_back_when_the_watchdog_bites_before_it_confirms() -> None:
+    bench, bad = Bench(), image("1.1.0", Behaviour.HANGS)
+    bench.install(order(1, Plane.FIRMWARE, bad, "1.1.0"), bad)
+    assert bench.running(Plane.FIRMWARE) == "1.1.0"
+    bench.power_on(ResetCause.WATCHDOG)
+    assert bench.running(Plane.FIRMWARE) == "1.0.0"
+    assert bench.reason(Plane.FIRMWARE) == "Watchdog"
+
+
+def test_change_is_not_confirmed_when_the_bridge_does_not_answer_after_it() -> None:
+    bench = Bench()
+    bench.app.connected()
+    bench.install(order(1, Plane.MODEL, model(2), "2.0.0", PROBES), model(2))
+    bench.settle()
+    assert bench.reason(Plane.MODEL) == "ProbeFailed: agent"
+
+
+def test_install_is_refused_when_its_set_would_be_incompatible() -> None:
+    bench = Bench()
+    bench.install(order(1, Plane.MODEL, model(2), "2.0.0", requires={"firmware": ">=2.0.0"}), model(2))
+    assert (bench.running(Plane.MODEL), bench.state(Plane.MODEL)) == ("1.0.0", PlaneState.FAILED)
+    assert bench.reason(Plane.MODEL) == (
+        "Incompatible: model 2.0.0 requires firmware >=2.0.0, but the device has 1.0.0"
+    )
+
+
+def test_install_is_refused_when_a_neighbour_would_not_fit_any_more() -> None:
+    bench = Bench()
+    bench.install(order(1, Plane.MODEL, model(9), "9.0.0"), model(9))
+    assert bench.reason(Plane.MODEL).startswith("Incompatible: config 1.0.0 requires model >=1.0.0,<9.0.0")
+
+
+def test_download_is_refused_when_its_bytes_are_others() -> None:
+    bench, torn = Bench(), model(2)[:-1] + b"!"
+    bench.install(order(1, Plane.MODEL, model(2), "2.0.0"), torn)
+    assert bench.reason(Plane.MODEL).startswith("DigestMismatch")
+    bench.install(order(2, Plane.MODEL, model(2), "2.0.0"), model(2))
+    bench.settle()
+    assert bench.running(Plane.MODEL) == "2.0.0"
+
+
+@pytest.mark.parametrize(
+    ("plane", "payload"),
+    [(Plane.MODEL, b"BSM1 no model"), (Plane.CONFIG, b"{}"), (Plane.FIRMWARE, image("1.1.0")[:-1] + b"!")],
+)
+def test_install_is_refused_when_the_payload_is_none_that_loads(plane: Plane, payload: bytes) -> None:
+    bench = Bench()
+    bench.install(order(1, plane, payload, "2.0.0"), payload)
+    assert bench.reason(plane).startswith("Rejected")
+    assert bench.running(plane) == "1.0.0"
+
+
+def test_return_switches_without_a_download_when_the_fallback_is_it() -> None:
+    bench = Bench()
+    bench.install(order(1, Plane.FIRMWARE, image("1.1.0"), "1.1.0"), image("1.1.0"))
+    bench.settle()
+    bench.do(
+        lambda: bench.app.order(order(2, Plane.FIRMWARE, image("1.0.0"), "1.0.0", step=StepType.RETURN), bench.now)
+    )
+    assert bench.app.download is None
+    assert bench.running(Plane.FIRMWARE) == "1.0.0"
+    bench.settle()
+    assert bench.state(Plane.FIRMWARE) is PlaneState.CONFIRMED
+
+
+def test_return_undoes_what_is_on_trial_at_once() -> None:
+    bench = Bench()
+    bench.install(order(1, Plane.FIRMWARE, image("1.1.0"), "1.1.0"), image("1.1.0"))
+    back = order(2, Plane.FIRMWARE, image("1.0.0"), "1.0.0", step=StepType.RETURN)
+    bench.do(lambda: bench.app.order(back, bench.now))
+    assert (bench.running(Plane.FIRMWARE), bench.reason(Plane.FIRMWARE)) == ("1.0.0", "Canceled")
+    bench.do(lambda: bench.app.order(back, bench.now))
+    bench.settle()
+    assert bench.state(Plane.FIRMWARE) is PlaneState.CONFIRMED
+
+
+def test_step_is_not_done_again_when_it_is_delivered_again() -> None:
+    bench, step = Bench(), order(1, Plane.MODEL, model(2), "2.0.0")
+    bench.install(step, model(2))
+    bench.settle()
+    bench.power_on()
+    operations = bench.flash.operations
+    bench.do(lambda: bench.app.order(step, bench.now))
+    assert (bench.app.download, bench.flash.operations) == (None, operations)
+
+
+def test_new_install_waits_when_another_change_is_on_trial() -> None:
+    bench = Bench()
+    bench.install(order(1, Plane.MODEL, model(2), "2.0.0"), model(2))
+    bench.do(lambda: bench.app.order(order(2, Plane.CONFIG, config(0.6), "2.0.0"), bench.now))
+    assert bench.state(Plane.CONFIG) is PlaneState.IDLE
+    bench.settle()
+    bench.install(order(2, Plane.CONFIG, config(0.6), "2.0.0"), config(0.6))
+    bench.settle()
+    assert (bench.running(Plane.MODEL), bench.running(Plane.CONFIG)) == ("2.0.0", "2.0.0")
+
+
+def test_install_never_overwrites_the_fallback_of_something_unconfirmed() -> None:
+    bench = Bench()
+    bench.install(order(1, Plane.FIRMWARE, image("1.1.0"), "1.1.0"), image("1.1.0"))
+    before = bench.app.banks[Plane.FIRMWARE].other
+    bench.do(lambda: bench.app.order(order(2, Plane.FIRMWARE, image("1.2.0"), "1.2.0"), bench.now))
+    assert bench.app.download is None
+    assert bench.app.banks[Plane.FIRMWARE].other == before
+
+
+def test_step_expires_when_it_was_not_begun() -> None:
+    bench = Bench()
+    bench.do(lambda: bench.app.order(order(1, Plane.MODEL, model(2), "2.0.0"), bench.now, expired=True))
+    assert (bench.app.download, bench.reason(Plane.MODEL)) == (None, "Expired")
+
+
+def test_step_is_refused_when_the_device_lacks_the_probe() -> None:
+    bench = Bench()
+    bench.do(lambda: bench.app.order(order(1, Plane.MODEL, model(2), "2.0.0", (Probe("npu", "NpuReady"),)), bench.now))
+    assert bench.reason(Plane.MODEL) == "Rejected: an ESP32 has no probe NpuReady"
+
+
+def test_step_is_proved_again_when_the_device_runs_it_already() -> None:
+    bench = Bench()
+    bench.do(lambda: bench.app.order(order(1, Plane.MODEL, model(1), "1.0.0"), bench.now))
+    assert bench.state(Plane.MODEL) is PlaneState.PENDING_CONFIRM
+    bench.settle()
+    assert bench.state(Plane.MODEL) is PlaneState.CONFIRMED
+
+
+def test_download_goes_on_where_it_was_when_the_power_went() -> None:
+    bench, payload = Bench(), image("1.1.0", size=20000)
+    step = order(1, Plane.FIRMWARE, payload, "1.1.0")
+    bench.do(lambda: bench.app.order(step, bench.now))
+    slot = bench.app.banks[Plane.FIRMWARE].slots[1]
+    slot.begin(step.content, len(payload)).write(payload[:10000])
+    bench.power_on()
+    assert bench.app.download == step
+    assert bench.app.banks[Plane.FIRMWARE].slots[1].begin(step.content, len(payload)).wanted == 8192
+    bench.fetch(payload)
+    bench.settle()
+    assert bench.running(Plane.FIRMWARE) == "1.1.0"
+
+
+def test_device_selects_a_compatible_set_when_the_firmware_fell_back_below_the_model() -> None:
+    bench = Bench()
+    bench.install(order(1, Plane.FIRMWARE, image("2.0.0"), "2.0.0"), image("2.0.0"))
+    bench.settle()
+    bench.install(order(2, Plane.MODEL, model(2), "2.0.0", requires={"firmware": ">=2.0.0"}), model(2))
+    bench.settle()
+    assert bench.running(Plane.MODEL) == "2.0.0"
+    bench.app.banks[Plane.FIRMWARE].selector.mark(ImageState.INVALID)
+    bench.power_on()
+    assert (bench.running(Plane.FIRMWARE), bench.running(Plane.MODEL)) == ("1.0.0", "1.0.0")
+    bench.check_whole()
+
+
+def test_order_without_probes_or_window_is_no_order() -> None:
+    with pytest.raises(ValueError, match="at least one probe"):
+        order(1, Plane.MODEL, model(2), "2.0.0", probes=())
+    assert timedelta() < WINDOW
