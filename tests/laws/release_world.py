@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from backstay.core.actions import Decision, Dispatch, Freeze, Withdraw
 from backstay.core.decide import decide
-from backstay.core.devices import Assignment, Device, DeviceName, PlaneState, PlaneStatus, Step, StepType
+from backstay.core.devices import Assignment, Device, DeviceName, PlaneState, PlaneStatus, Step
 from backstay.core.fleet import FleetView, running_of, version_set
 from backstay.core.holds import Hold
 from backstay.core.observed import Observed
@@ -101,6 +101,8 @@ class World:
     succeeded: set[str] = field(default_factory=set)
     decision: Decision | None = None
     dispatches: list[tuple[Dispatch, RevisionState]] = field(default_factory=list)
+    loads: list[tuple[str, int, int]] = field(default_factory=list)
+    """After each order towards a target: the ring, how many of it are in flight in truth, and its budget."""
     moves: list[tuple[RevisionState | None, RevisionState]] = field(default_factory=list)
     version: int = 1
 
@@ -204,6 +206,17 @@ class World:
             changed = replace(device, step=step, assigned={**device.assigned, release.plane: assignment})
         self.write(changed)
         self.see(device.name)
+        if isinstance(action, Dispatch) and self.state is not None and self.state.phase not in FINISHES_FIRST | ENDS:
+            self._weigh(observed, action.ring)
+
+    def _weigh(self, observed: Observed, ring: str) -> None:
+        """Count the truth anew, without the operator's view or its counters."""
+        index = [one.name for one in observed.plan.rings].index(ring)
+        onlooker = FleetView(observed.plan, observed.fleet.revision, self.truth.values())
+        members = [device for device in self.truth.values() if onlooker.ring_of(device.name) == index]
+        flying = [d for d in members if d.step and not d.answered and (d.begun or not d.step.withdrawn)]
+        budget = max(1, observed.plan.rings[index].in_flight.of(len(members)))
+        self.loads.append((ring, len(flying), budget))
 
     def write(self, device: Device) -> None:
         self.version += 1

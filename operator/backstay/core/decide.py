@@ -54,7 +54,9 @@ def decide(observed: Observed, now: datetime) -> Decision:
     return decision
 
 
-def _within_phase(observed: Observed, state: RevisionState, now: datetime) -> Decision:
+def _within_phase(  # noqa: PLR0911 - one answer for each phase
+    observed: Observed, state: RevisionState, now: datetime
+) -> Decision:
     match state.phase:
         case Phase.PENDING:
             return _pending(observed, state, now)

@@ -24,7 +24,7 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class NoPath:
-    """Why no order works: what stands in the way of the order that gets furthest; empty where there is no place to go."""
+    """Why no order works: what stops the order that gets furthest; empty where there is no place to go."""
 
     unmet: tuple[Unmet, ...]
 
