@@ -1,0 +1,98 @@
+"""The JSON that devices read: DDI's documents, and under `backstay` what our own devices need besides.
+
+Source: https://eclipse.dev/hawkbit/rest-api/ddi/
+"""
+
+import re
+from typing import Any, Final
+
+from backstay.bridge.contents import Absent, Ready
+from backstay.bridge.records import ServedDevice
+from backstay.core.devices import Assignment, Step
+
+Json = dict[str, Any]
+
+_NOT_IN_FILENAMES: Final = re.compile(r"[^0-9A-Za-z.-]")
+
+
+def filename_of(plane: str, assignment: Assignment) -> str:
+    """The name under which a content is fetched."""
+    return f"{plane}-{_NOT_IN_FILENAMES.sub('_', assignment.version)}.bin"
+
+
+def sleep_text(seconds: float) -> str:
+    """An interval as DDI writes it, at least a second: `00:00:01`."""
+    whole = min(max(1, round(seconds)), 24 * 3600 - 1)
+    return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def poll_document(base: str, poll_seconds: float, *, deploy: int | None, cancel: int | None, attributes: bool) -> Json:
+    """What a poll answers: where to report, and what there is to do."""
+    links = {"health": f"{base}/health"}
+    if attributes:
+        links["configData"] = f"{base}/configData"
+    if deploy is not None:
+        links["deploymentBase"] = f"{base}/deploymentBase/{deploy}"
+    if cancel is not None:
+        links["cancelAction"] = f"{base}/cancelAction/{cancel}"
+    return {
+        "config": {"polling": {"sleep": sleep_text(poll_seconds)}},
+        "_links": {name: {"href": href} for name, href in links.items()},
+    }
+
+
+def cancel_document(number: int) -> Json:
+    """The order to stop an action."""
+    return {"id": str(number), "cancelAction": {"stopId": str(number)}}
+
+
+def deployment_document(
+    base: str, record: ServedDevice, step: Step, ordered: Assignment, content: Ready | Absent
+) -> Json:
+    """One step: one chunk for its plane, and what the device needs to prove it and to undo it by itself."""
+    return {
+        "id": str(step.number),
+        "deployment": {
+            "download": "forced",
+            "update": "forced",
+            "chunks": [
+                {
+                    "part": str(step.plane),
+                    "version": ordered.version,
+                    "name": str(step.plane),
+                    "artifacts": [_artifact(base, step, ordered, content)],
+                }
+            ],
+        },
+        "backstay": {
+            "plane": str(step.plane),
+            "type": str(step.type),
+            "version": ordered.version,
+            "content": ordered.content,
+            "requires": dict(content.requires) if isinstance(content, Ready) else {},
+            "probes": list(record.probes),
+            "window": record.window,
+            "expires": step.expires.isoformat().replace("+00:00", "Z"),
+        },
+    }
+
+
+def _artifact(base: str, step: Step, ordered: Assignment, content: Ready | Absent) -> Json:
+    filename = filename_of(step.plane, ordered)
+    sha256 = ordered.content.removeprefix("sha256:")
+    if isinstance(content, Absent):
+        # The device holds these bytes already: it goes back to them without a download.
+        return {"filename": filename, "hashes": {"sha256": sha256}, "_links": {}}
+    href = f"{base}/softwaremodules/{step.plane}/artifacts/{filename}"
+    return {
+        "filename": filename,
+        "hashes": {"sha1": content.sha1, "md5": content.md5, "sha256": sha256},
+        "size": content.size_bytes,
+        "_links": {
+            # Stock clients look for either name, and take plain HTTP from `-http` only.
+            "download": {"href": href},
+            "download-http": {"href": href},
+            "md5sum": {"href": f"{href}.MD5SUM"},
+            "md5sum-http": {"href": f"{href}.MD5SUM"},
+        },
+    }

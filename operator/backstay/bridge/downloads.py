@@ -1,0 +1,75 @@
+"""Artifact bytes: to each device only those of its own open step, from the verified file, whole or in part."""
+
+import asyncio
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from backstay.bridge.contents import Contents, Ready
+from backstay.bridge.documents import filename_of
+from backstay.bridge.entrance import Problem
+from backstay.bridge.ranges import Part, Unsatisfiable, part_of
+from backstay.bridge.records import ServedDevice
+from backstay.bridge.steps import Steps
+
+READ_BYTES: Final = 128 * 1024
+MD5_SUFFIX: Final = ".MD5SUM"
+NOTHING_HERE: Final = "no such artifact for this device now"
+
+
+class Downloads:
+    """Serves the bytes that offers link to."""
+
+    def __init__(self, steps: Steps, contents: Contents) -> None:
+        self._steps = steps
+        self._contents = contents
+
+    async def answer(self, request: web.Request, record: ServedDevice) -> web.StreamResponse:
+        """Send an artifact, a part of it, its headers alone, or its MD5 sum."""
+        filename = request.match_info["filename"]
+        ready = await self._ready(record, request.match_info["module"], filename.removesuffix(MD5_SUFFIX))
+        if filename.endswith(MD5_SUFFIX):
+            return web.Response(text=f"{ready.md5}  {filename.removesuffix(MD5_SUFFIX)}\n")
+        etag = f'"sha256:{ready.sha256}"'
+        headers = {"ETag": etag, "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
+        if request.method == "HEAD":
+            return web.Response(headers=headers | {"Content-Length": str(ready.size_bytes)})
+        wanted = part_of(ready.size_bytes, etag, request.headers.get("Range"), request.headers.get("If-Range"))
+        if isinstance(wanted, Unsatisfiable):
+            headers["Content-Range"] = wanted.content_range
+            del headers["Content-Type"]
+            return web.Response(status=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers=headers)
+        path = await self._contents.file(ready)
+        if wanted is None:
+            return await _send(request, path, Part(0, ready.size_bytes - 1, ready.size_bytes), 200, headers)
+        headers["Content-Range"] = wanted.content_range
+        return await _send(request, path, wanted, HTTPStatus.PARTIAL_CONTENT, headers)
+
+    async def _ready(self, record: ServedDevice, module: str, filename: str) -> Ready:
+        offer = await self._steps.offer(record)
+        if (
+            offer is None
+            or not isinstance(offer.content, Ready)
+            or module != offer.step.plane
+            or filename != filename_of(offer.step.plane, offer.ordered)
+        ):
+            raise Problem(HTTPStatus.NOT_FOUND, NOTHING_HERE)
+        return offer.content
+
+
+async def _send(
+    request: web.Request, path: Path, part: Part, status: int, headers: dict[str, str]
+) -> web.StreamResponse:
+    response = web.StreamResponse(status=status, headers=headers)
+    response.content_length = part.length
+    with await asyncio.to_thread(path.open, "rb") as file:
+        await asyncio.to_thread(file.seek, part.first)
+        await response.prepare(request)
+        left = part.length
+        while left > 0 and (data := await asyncio.to_thread(file.read, min(READ_BYTES, left))):
+            await response.write(data)
+            left -= len(data)
+    await response.write_eof()
+    return response

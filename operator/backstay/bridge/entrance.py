@@ -1,0 +1,117 @@
+"""Who gets in, how large a body may be, and how errors look: the same for every path.
+
+A stranger learns nothing: an unknown device, another tenant's or another gateway's, a revoked one and a wrong token get
+one and the same answer.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from backstay.bridge.health import MalformedBody
+from backstay.bridge.records import ServedDevice
+from backstay.bridge.tokens import admits, parse_authorization
+from backstay.bridge.view import View
+from backstay.errors import BackstayError
+
+BASE: Final = "/{tenant}/controller/v1/{device}"
+BODY_LIMIT_BYTES: Final = 64 * 1024
+BODY_TIMEOUT_SECONDS: Final = 10.0
+RETRY_AFTER_SECONDS: Final = 1
+
+log = logging.getLogger(__name__)
+
+
+class Problem(Exception):
+    """An answer that is not the one that was hoped for."""
+
+    def __init__(self, status: HTTPStatus, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+def problem_answer(status: int, message: str) -> web.Response:
+    """An error as hawkBit writes it."""
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "TargetToken"
+    code = HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
+    return json_answer({"errorCode": code, "message": message}, status=status, headers=headers)
+
+
+def json_answer(body: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:  # noqa: ANN401
+    """An answer in JSON."""
+    return web.Response(body=orjson.dumps(body), status=status, headers=headers, content_type="application/json")
+
+
+async def read_json(request: web.Request) -> object:
+    """Read the request's body, bounded in size and in time.
+
+    Raises:
+        MalformedBody: it is not JSON.
+        Problem: it is too large, or too slow.
+    """
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
+            raw = await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        limit = f"a body has at most {BODY_LIMIT_BYTES} bytes"
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, limit) from error
+    except TimeoutError as error:
+        raise Problem(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from error
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise MalformedBody(f"the body is not JSON: {error}") from error
+
+
+def authorized(view: View, key: bytes, request: web.Request) -> ServedDevice | None:
+    """The device that may speak here by this request, or None."""
+    credential = parse_authorization(request.headers.get("Authorization"))
+    device = request.match_info["device"]
+    record = view.device(device)
+    if credential is None or not key:
+        return None
+    # An unknown device costs the same computation as a known one.
+    generation = record.generation if record else 1
+    fits = admits(credential, key, device=device, generation=generation, gateway=view.gateway)
+    here = request.match_info["tenant"] == view.namespace
+    return record if fits and here and record and not record.device.revoked else None
+
+
+def errors_as_json(count: Callable[[str, int], None]) -> Middleware:
+    """The middleware that turns every error into a JSON answer and counts every request."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            answer = await handler(request)
+        except Problem as problem:
+            answer = problem_answer(problem.status, problem.message)
+        except MalformedBody as error:
+            answer = problem_answer(HTTPStatus.BAD_REQUEST, str(error))
+        except web.HTTPException as error:
+            answer = problem_answer(error.status, error.reason)
+        except BackstayError as error:
+            # What went wrong behind the bridge is the operator's to read; the device only has to come again.
+            log.warning("%s %s: %s", request.method, request.path, error)
+            answer = problem_answer(HTTPStatus.SERVICE_UNAVAILABLE, "not possible just now; say it again")
+        except ConnectionError:
+            # The device is gone in the middle of an answer; there is nobody left to tell.
+            raise
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            answer = problem_answer(HTTPStatus.INTERNAL_SERVER_ERROR, "the bridge failed; its log says why")
+        resource = request.match_info.route.resource
+        # By pattern, never by path: a stranger's paths must not become series.
+        count(resource.canonical.removeprefix(BASE) or "/" if resource else "none", answer.status)
+        return answer
+
+    return middleware

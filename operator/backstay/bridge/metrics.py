@@ -1,0 +1,62 @@
+"""What the bridge counts of its own work."""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class BridgeMetrics:
+    """Counters of the bridge itself."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "backstay_bridge_requests", "Requests of devices.", ("route", "status"), registry=self._registry
+        )
+        self._writes = Counter(
+            "backstay_bridge_status_writes",
+            "Writes of a device's status: begin, answer, cancel, refusal or health, and what became of them.",
+            ("kind", "result"),
+            registry=self._registry,
+        )
+        self._fetch_failures = Counter(
+            "backstay_bridge_fetch_failures",
+            "Artifacts that could not be brought from the registry, each try counted.",
+            registry=self._registry,
+        )
+        self._denials = Counter(
+            "backstay_bridge_denials", "Steps that were not started when asked for.", ("why",), registry=self._registry
+        )
+        self._strangers = Counter(
+            "backstay_bridge_unauthorized", "Requests that were turned away at the door.", registry=self._registry
+        )
+        self._age = Gauge(
+            "backstay_bridge_view_age_seconds", "Age of the last whole reading of holds.", registry=self._registry
+        )
+
+    def request(self, route: str, status: int) -> None:
+        """Count a request by the pattern of its path."""
+        self._requests.labels(route, str(status)).inc()
+
+    def status_write(self, kind: str, result: str) -> None:
+        """Count a write of a status."""
+        self._writes.labels(kind, result).inc()
+
+    def fetch_failed(self) -> None:
+        """Count a failed fetch."""
+        self._fetch_failures.inc()
+
+    def denied(self, why: str) -> None:
+        """Count a step that may not start now."""
+        self._denials.labels(why).inc()
+
+    def turned_away(self) -> None:
+        """Count a request without a valid token."""
+        self._strangers.inc()
+
+    def exposition(self, view_age_seconds: float) -> bytes:
+        """The bridge's own metrics as text."""
+        self._age.set(view_age_seconds)
+        return generate_latest(self._registry)

@@ -1,0 +1,137 @@
+"""Writes statuses: at once and answered for where a device waits for it, else when what devices say has settled.
+
+A health report changes nothing in the API server by itself: it is compared with the written status, and only a
+difference is written. So reports cost nothing, an outage of the API server loses nothing, and no write is repeated.
+"""
+
+import asyncio
+import logging
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
+from backstay.bridge.metrics import BridgeMetrics
+from backstay.bridge.records import ServedDevice, device_record
+from backstay.bridge.reports import with_readiness, with_report
+from backstay.bridge.sessions import Session, Sessions
+from backstay.bridge.status import REACHABLE, Condition, Status, difference
+from backstay.bridge.view import View
+from backstay.errors import BackstayError, Conflict, NotFound
+from backstay.ports.clock import Clock
+
+SWEEP_SECONDS: Final = 0.5
+SETTLE_SECONDS: Final = 2.0
+"""How long a change of a plane that is being changed waits for the answer that tells the same."""
+GAP_SECONDS: Final = 3.0
+"""The least time between two writes of a device that no answer waits for, so that a flapping probe is not a flood."""
+OUTAGE_PAUSE_SECONDS: Final = 1.0
+WRITES_AT_ONCE: Final = 8
+
+log = logging.getLogger(__name__)
+
+
+class Publisher:
+    """The one writer of the statuses of this gateway's devices."""
+
+    def __init__(
+        self, client: KubeClient, view: View, sessions: Sessions, clock: Clock, metrics: BridgeMetrics
+    ) -> None:
+        self._client = client
+        self._view = view
+        self._sessions = sessions
+        self._clock = clock
+        self._metrics = metrics
+
+    def wanted(self, record: ServedDevice, status: Status | None = None) -> Status:
+        """The status that the device should have by its last words, built on `status` or on the written one."""
+        now, session = self._clock.now(), self._sessions.of(record.name)
+        name_of = partial(self._view.version_of, record)
+        found = with_report(status or record.status, session.report, name_of)
+        return with_readiness(self._with_reachability(found, record, now), record, now)
+
+    async def write(self, record: ServedDevice, status: Status, kind: str) -> None:
+        """Write a status on top of the device's last words; without an error, it stands.
+
+        Raises:
+            NotFound: the EdgeDevice is gone, or another of the same name has taken its place.
+            BackstayError: the API server did not take it; nothing was lost, say it again.
+        """
+        patch = difference(record.status, self.wanted(record, status))
+        if not patch:
+            return
+        body = {"metadata": {"uid": record.device.uid}, "status": patch}
+        try:
+            written = await self._client.merge_patch(
+                EDGE_DEVICES, record.name, body, self._view.namespace, subresource="status"
+            )
+        except Conflict as error:
+            self._metrics.status_write(kind, "refused")
+            raise NotFound(f"EdgeDevice {record.name} was replaced by another of its name: {error}") from error
+        except BackstayError:
+            self._metrics.status_write(kind, "failed")
+            raise
+        self._metrics.status_write(kind, "written")
+        session = self._sessions.of(record.name)
+        session.written_at, session.differs_since = self._clock.monotonic(), None
+        self._view.put_device(device_record(written))
+
+    async def run(self) -> None:
+        """Write what has settled, until cancelled."""
+        while True:
+            try:
+                await self._sweep()
+            except BackstayError as error:
+                log.warning("statuses cannot be written now: %s", error)
+                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _sweep(self) -> None:
+        records = self._view.devices()
+        self._sessions.keep_only({record.name for record in records})
+        due = [record for record in records if self._is_due(record)]
+        for start in range(0, len(due), WRITES_AT_ONCE):
+            batch = (self._settle(record.name) for record in due[start : start + WRITES_AT_ONCE])
+            failures = [error for error in await asyncio.gather(*batch, return_exceptions=True) if error is not None]
+            if failures:
+                raise failures[0]
+
+    async def _settle(self, name: str) -> None:
+        async with self._sessions.of(name).lock:
+            if record := self._view.device(name):
+                try:
+                    await self.write(record, record.status, "health")
+                except NotFound:
+                    log.info("EdgeDevice %s is gone", name)
+
+    def _is_due(self, record: ServedDevice) -> bool:
+        """Tell whether the written status lags behind, and has done so for long enough."""
+        session, now = self._sessions.of(record.name), self._clock.monotonic()
+        seen = (session.report, record.device.resource_version, self._sessions.reachable(record, now))
+        if session.settled == seen:
+            return False
+        if not difference(record.status, self.wanted(record)):
+            session.differs_since, session.settled = None, seen
+            return False
+        if session.differs_since is None:
+            session.differs_since = now
+        rested = session.written_at is None or now - session.written_at >= GAP_SECONDS
+        return rested and now - session.differs_since >= (SETTLE_SECONDS if _is_changing(record, session) else 0.0)
+
+    def _with_reachability(self, status: Status, record: ServedDevice, now: datetime) -> Status:
+        reachable = self._sessions.reachable(record, self._clock.monotonic())
+        if reachable is None:
+            return status
+        every = f"the device checks in every {self._sessions.interval(record):g} s"
+        reason, message = ("CheckingIn", every) if reachable else ("Silent", f"{every}, and has not")
+        found = Condition(reachable, reason, message, now, record.object_generation)
+        return status.with_condition(REACHABLE, found)
+
+
+def _is_changing(record: ServedDevice, session: Session) -> bool:
+    """Tell whether the device's plane reports other content only because a step of it is under way."""
+    step = record.step
+    if step is None or record.device.answered or not record.device.begun or session.report is None:
+        return False
+    said = session.report.planes.get(step.plane)
+    return said is not None and said.running != record.status.plane(step.plane).running

@@ -1,0 +1,195 @@
+"""The bridge as a process: everything wired together, from the kubeconfig to the listening socket."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+from aiohttp import web
+
+from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
+from backstay.adapters.kube.informer import Informer
+from backstay.adapters.oci.cache import BlobCache
+from backstay.adapters.oci.registry import OciRegistry
+from backstay.adapters.oci.transport import Transport
+from backstay.adapters.oci.verify import load_keys, verifier_with
+from backstay.adapters.system_clock import SystemClock
+from backstay.bridge.contents import Contents
+from backstay.bridge.ddi import Ddi
+from backstay.bridge.downloads import Downloads
+from backstay.bridge.entrance import BODY_LIMIT_BYTES, errors_as_json
+from backstay.bridge.keys import TenantKey
+from backstay.bridge.metrics import CONTENT_TYPE, BridgeMetrics
+from backstay.bridge.orders import OrdersReader
+from backstay.bridge.publisher import Publisher
+from backstay.bridge.records import ServedDevice, device_record
+from backstay.bridge.series import DeviceSeries
+from backstay.bridge.sessions import Sessions
+from backstay.bridge.steps import Steps
+from backstay.bridge.view import DeviceListener, View
+from backstay.errors import Refused, Unavailable
+from backstay.ports.clock import Clock
+from backstay.ports.registry import Registry
+from backstay.ports.verify import Verifier
+
+SYNC_SECONDS: Final = 30.0
+SHUTDOWN_SECONDS: Final = 2.0
+DEVICE_WATCH_SECONDS: Final = 120
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one bridge is for, and where it listens and keeps bytes."""
+
+    namespace: str
+    gateway: str
+    host: str
+    port: int
+    cache: Path
+    keys: Path | None = None
+    poll_seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """The parts of one bridge; `application` answers devices, `run` keeps the rest going."""
+
+    view: View
+    orders: OrdersReader
+    key: TenantKey
+    sessions: Sessions
+    publisher: Publisher
+    contents: Contents
+    metrics: BridgeMetrics
+    application: web.Application
+    informer: Informer[ServedDevice]
+
+    async def run(self) -> None:
+        """Follow the API server and write statuses until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.orders.run(), name="follow holds")
+            tasks.create_task(self.informer.run(), name="follow devices")
+            tasks.create_task(self.key.run(), name="follow the tenant's key")
+            tasks.create_task(self.publisher.run(), name="write statuses")
+
+
+def assemble(settings: Settings, client: KubeClient, registry: Registry, verifier: Verifier, clock: Clock) -> Bridge:
+    """Wire a bridge together; nothing runs yet."""
+    view = View(settings.namespace, settings.gateway, clock)
+    sessions = Sessions(clock.monotonic(), settings.poll_seconds)
+    metrics = BridgeMetrics()
+    orders = OrdersReader(client, view, clock)
+    key = TenantKey(client, settings.namespace)
+    publisher = Publisher(client, view, sessions, clock, metrics)
+    cache = BlobCache(settings.cache, registry)
+    contents = Contents(registry, cache, verifier, clock, metrics.fetch_failed)
+    steps = Steps(
+        view=view,
+        orders=orders,
+        contents=contents,
+        sessions=sessions,
+        publisher=publisher,
+        clock=clock,
+        metrics=metrics,
+    )
+    ddi = Ddi(
+        view=view,
+        key=key,
+        steps=steps,
+        downloads=Downloads(steps, contents),
+        sessions=sessions,
+        clock=clock,
+        metrics=metrics,
+        poll_seconds=settings.poll_seconds,
+    )
+
+    series = DeviceSeries(view, sessions, clock)
+
+    async def exposition(_: web.Request) -> web.Response:
+        body = series.exposition() + metrics.exposition(view.age.total_seconds())
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
+
+    application = web.Application(client_max_size=BODY_LIMIT_BYTES, middlewares=[errors_as_json(metrics.request)])
+    application.add_routes([web.get("/metrics", exposition), *ddi.routes()])
+    informer = Informer(
+        client,
+        EDGE_DEVICES,
+        DeviceListener(view),
+        parse=device_record,
+        clock=clock,
+        namespace=settings.namespace,
+        field_selector=f"spec.gateway={settings.gateway}",
+        watch_seconds=DEVICE_WATCH_SECONDS,
+    )
+    return Bridge(view, orders, key, sessions, publisher, contents, metrics, application, informer)
+
+
+async def serve(settings: Settings, kubeconfig: Path | None, announce: Callable[[str], None]) -> None:
+    """Run a bridge until cancelled; `announce` is told its address once it listens.
+
+    Raises:
+        Refused: the kubeconfig, the tenant's key, the identity's rights or the keys are not usable.
+        Unavailable: the API server does not answer, or the address is taken.
+    """
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(KubeClient.connect(kubeconfig, field_manager="backstay-bridge"))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        transport = Transport(session)
+        registry = OciRegistry(transport)
+        public_keys = await asyncio.to_thread(load_keys, settings.keys) if settings.keys else {}
+        bridge = assemble(settings, client, registry, verifier_with(public_keys, transport, registry), SystemClock())
+        stack.push_async_callback(bridge.contents.close)
+        await bridge.key.read()
+        await bridge.orders.read()
+        running = await stack.enter_async_context(_running(bridge))
+        await _synced(bridge, running)
+        address = await stack.enter_async_context(listening(bridge.application, settings.host, settings.port))
+        announce(f"bridge {settings.gateway} listening on {address}")
+        await running
+
+
+@asynccontextmanager
+async def listening(application: web.Application, host: str, port: int) -> AsyncIterator[str]:
+    """Serve an application; port 0 takes a free one. Yields its address.
+
+    Raises:
+        Refused: the address cannot be listened on.
+    """
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise Refused(f"the bridge cannot listen on {host}:{port}: {error}; choose another --listen") from error
+        yield f"http://{host}:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def _running(bridge: Bridge) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(bridge.run(), name="bridge")
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _synced(bridge: Bridge, running: asyncio.Task[None]) -> None:
+    """Wait for the first list of devices, or for what keeps it from coming."""
+    synced = asyncio.create_task(bridge.informer.synced.wait())
+    done, _ = await asyncio.wait({synced, running}, timeout=SYNC_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    synced.cancel()
+    if running in done:
+        await running
+    if not done:
+        raise Unavailable(f"the devices of this gateway could not be listed within {SYNC_SECONDS:.0f} s")

@@ -1,0 +1,118 @@
+"""What the bridge knows of its namespace: the devices of its gateway, and the tenant's holds and groups."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from backstay.adapters.kube.informer import is_newer
+from backstay.bridge.records import ServedDevice, with_groups
+from backstay.core.devices import DeviceName
+from backstay.core.holds import Action, Hold, MayNotStart, MayStart, may_start
+from backstay.core.planes import ContentDigest, Plane
+from backstay.core.selectors import Selector
+from backstay.ports.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class StandingOrders:
+    """Holds and groups as one reading found them; `began` is the monotonic time at which the reading began."""
+
+    began: float
+    holds: tuple[Hold, ...] = ()
+    groups: Mapping[str, Selector] = field(default_factory=dict)
+
+
+class View:
+    """The bridge's copy; it is changed by what the API server says, and asked by every request of a device."""
+
+    def __init__(self, namespace: str, gateway: str, clock: Clock) -> None:
+        self.namespace: Final = namespace
+        self.gateway: Final = gateway
+        self._clock = clock
+        self._devices: dict[DeviceName, ServedDevice] = {}
+        self._orders: StandingOrders | None = None
+        self._names: dict[tuple[Plane, ContentDigest], str] = {}
+
+    @property
+    def age(self) -> timedelta:
+        """How long ago the last whole reading of holds and groups began."""
+        if self._orders is None:
+            return timedelta.max
+        return timedelta(seconds=max(0.0, self._clock.monotonic() - self._orders.began))
+
+    def take_orders(self, orders: StandingOrders) -> None:
+        """Rest on a new reading of holds and groups."""
+        self._orders = orders
+
+    def device(self, name: str) -> ServedDevice | None:
+        """A device of this gateway, as a member of the groups that pick it now."""
+        record = self._devices.get(DeviceName(name))
+        if record is None or self._orders is None:
+            return record
+        labels = record.device.labels
+        groups = (group for group, selector in self._orders.groups.items() if selector.matches(labels))
+        return with_groups(record, frozenset(groups))
+
+    def devices(self) -> list[ServedDevice]:
+        """Every device of this gateway, without its groups."""
+        return list(self._devices.values())
+
+    def version_of(self, record: ServedDevice, plane: Plane, content: ContentDigest) -> str | None:
+        """The operator's name of a content, as assigned to this device or else to any."""
+        own = record.device.assigned.get(plane)
+        return own.version if own and own.content == content else self._names.get((plane, content))
+
+    def put_device(self, record: ServedDevice) -> None:
+        """Take in a device, unless a newer version of it is known; one of another gateway is none of ours."""
+        known = self._devices.get(record.name)
+        if known and known.device.uid == record.device.uid and _is_older(record, known):
+            return
+        for plane, assignment in record.device.assigned.items():
+            self._names[plane, assignment.content] = assignment.version
+        if record.device.gateway == self.gateway:
+            self._devices[record.name] = record
+        else:
+            self.remove_device(record.name)
+
+    def remove_device(self, name: str) -> None:
+        """Forget a device that was deleted, or that another gateway serves now."""
+        self._devices.pop(DeviceName(name), None)
+
+    def may_begin(self, record: ServedDevice, now: datetime) -> MayStart | MayNotStart | None:
+        """Ask whether the device may begin, or go on with, the step that it was ordered; None if nothing is open."""
+        step, ordered = record.step, record.ordered
+        if step is None or ordered is None or record.device.answered:
+            return None
+        action = Action(
+            device=record.name,
+            labels=record.device.labels,
+            groups=record.device.groups,
+            plane=step.plane,
+            type=step.type,
+            content=ordered.content,
+            expires=step.expires,
+            begun=record.device.begun,
+        )
+        holds = self._orders.holds if self._orders else ()
+        return may_start(action, holds, self.age, now)
+
+
+def _is_older(record: ServedDevice, known: ServedDevice) -> bool:
+    return is_newer(known.device.resource_version, record.device.resource_version)
+
+
+class DeviceListener:
+    """Feeds the view from the informer of EdgeDevices."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def put(self, found: ServedDevice) -> None:
+        """A device is new, or has changed."""
+        self._view.put_device(found)
+
+    def remove(self, namespace: str, name: str) -> None:
+        """A device is gone, or is another gateway's now."""
+        del namespace
+        self._view.remove_device(name)

@@ -1,0 +1,69 @@
+"""`backstay bridge`: serve the devices behind one gateway."""
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+app = typer.Typer(help="Serve the devices behind one gateway.", no_args_is_help=True)
+
+_WRONG_INPUT = 2
+
+
+@app.callback()
+def bridge() -> None:
+    """Serve the devices behind one gateway."""
+
+
+@app.command()
+def run(
+    namespace: Annotated[str, typer.Option(help="The tenant's namespace.")],
+    gateway: Annotated[str, typer.Option(help="The gateway, as EdgeDevices name it in spec.gateway.")],
+    cache: Annotated[Path, typer.Option(help="Directory in which artifacts are kept; nothing else may use it.")],
+    kubeconfig: Annotated[Path | None, typer.Option(help="The bridge's identity. Absent: the Pod's own.")] = None,
+    listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 takes a free one.")] = "127.0.0.1:0",
+    keys: Annotated[Path | None, typer.Option(help="Directory of public keys that must have signed artifacts.")] = None,
+    poll_seconds: Annotated[float, typer.Option(min=1, help="How often devices are asked to poll.")] = 1.0,
+) -> None:
+    """Serve DDI to the devices of one gateway until ended by SIGTERM or Ctrl-C."""
+    from backstay.bridge.server import Settings, serve
+    from backstay.errors import BackstayError
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    host, port = _address(listen)
+    settings = Settings(namespace, gateway, host, port, cache, keys, poll_seconds)
+
+    async def until_ended() -> None:
+        serving = asyncio.create_task(serve(settings, kubeconfig, lambda line: print(line, flush=True)))
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(ending, serving.cancel)
+        try:
+            await serving
+        except asyncio.CancelledError:
+            logging.getLogger(__name__).info("bridge %s ended", gateway)
+
+    try:
+        asyncio.run(until_ended())
+    except* BackstayError as errors:
+        _refuse(str(_first(errors)))
+
+
+def _first(errors: BaseException) -> BaseException:
+    while isinstance(errors, BaseExceptionGroup):
+        errors = errors.exceptions[0]
+    return errors
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the last port
+        _refuse(f"--listen {listen!r} is not HOST:PORT, such as 127.0.0.1:8080")
+    return host, int(port)
+
+
+def _refuse(message: str) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(_WRONG_INPUT)
