@@ -1,0 +1,13 @@
+"""What the contract suites run against."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contracts.docker_registry import DockerRegistry, docker_registry_in
+
+
+@pytest.fixture(scope="session")
+def docker_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
+    with docker_registry_in(tmp_path_factory.mktemp("registry")) as registry:
+        yield registry
