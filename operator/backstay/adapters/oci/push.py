@@ -68,22 +68,26 @@ def _tag(artifact: NewArtifact) -> str:
 
 
 def _push(repository: Repository, tag: str, packed: Packed, progress: Progress) -> None:
+    client = _client(repository)
+    answers: list[int] = []
+    client.session.hooks["response"].append(lambda response, **_: answers.append(response.status_code))
     where = f"the registry {repository.host}"
     try:
-        _upload(repository, tag, packed, progress)
-    except AuthenticationException as error:
-        raise _forbidden(where) from error
-    except ValueError as error:
-        if "authentication" in str(error):
-            raise _forbidden(where) from error
+        _upload(client, repository, tag, packed, progress)
+    except (AuthenticationException, ValueError, OSError) as error:
+        # What oras raises for wanted credentials differs by how they were wanted; the last answer does not.
+        if answers and answers[-1] in {401, 403}:
+            msg = f"{where} wants other credentials to push: give them with `docker login`"
+            raise RegistryForbidden(msg) from error
+        if isinstance(error, OSError):
+            msg = f"{where} cannot be reached to push {repository}:{tag}: {error}; check that it runs"
+            raise RegistryUnavailable(msg) from error
         raise PushRefused(f"{where} does not take {repository}:{tag}: {error}; its log says why") from error
-    except OSError as error:
-        msg = f"{where} cannot be reached to push {repository}:{tag}: {error}; check that it runs"
-        raise RegistryUnavailable(msg) from error
 
 
-def _upload(repository: Repository, tag: str, packed: Packed, progress: Progress) -> None:
-    client = _client(repository)
+def _upload(
+    client: oras.provider.Registry, repository: Repository, tag: str, packed: Packed, progress: Progress
+) -> None:
     container = _container(repository)
     client.auth.load_configs(container)
     with tempfile.TemporaryDirectory(prefix="backstay-push-") as directory:
@@ -125,7 +129,3 @@ def _require_success(response: Any) -> None:  # noqa: ANN401  oras carries no ty
         raise OSError(f"it answers {response.status_code} {response.reason}")
     if response.status_code not in {200, 201, 202}:
         raise ValueError(f"it answers {response.status_code} {response.reason} {response.text[:500]}".rstrip())
-
-
-def _forbidden(where: str) -> RegistryForbidden:
-    return RegistryForbidden(f"{where} wants other credentials to push: give them with `docker login`")
