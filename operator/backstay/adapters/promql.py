@@ -1,0 +1,175 @@
+"""Health rules' queries, confined to the plan that asks: what a rule may read is decided on the parsed query.
+
+`${scope}` becomes the selector of the devices that are looked at, and every selector of the query, wherever it stands,
+gets the plan's namespace. A rule that names another namespace has two that exclude each other, and finds nothing.
+
+Source: https://prometheus.io/docs/prometheus/latest/querying/basics/
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+
+import promql_parser
+from promql_parser import Call, Expr, Matcher, Matchers, MatchOp, VectorSelector
+
+from backstay.errors import Refused
+
+INFO: Final = "backstay_device_info"
+PLACEHOLDER: Final = "${scope}"
+MOST_OPERATIONS: Final = 64
+"""The parser's time grows with the cube of a query's depth, and a depth takes an operation."""
+
+_MARK: Final = "__backstay_scope__"
+_MARKER: Final = f'{_MARK}="here"'
+_SCOPE_PLACE: Final = f"it may only stand by itself in the selector of {INFO}, as {INFO}{{{PLACEHOLDER}}}"
+_ALONE: Final = re.compile(r"[{,]\s*\$\{scope\}(?=\s*[,}])")
+_OPERATORS: Final = ((MatchOp.Equal, "="), (MatchOp.NotEqual, "!="), (MatchOp.Re, "=~"), (MatchOp.NotRe, "!~"))
+_CLASSIC_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_TEXT_OR_COMMENT: Final = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`|#[^\n]*""", re.DOTALL)
+_BRACES: Final = re.compile(r"\{[^{}]*\}")
+_OPERATION: Final = re.compile(r"[-+*/%^<>(\[]|[!=]=|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
+
+
+class QueryRefused(Refused):
+    """A health rule's query is wrong, or asks for more than a rule may see."""
+
+
+@lru_cache(maxsize=1024)
+def resolve(query: str, *, namespace: str, plan: str, revision: str, ring: str | None, baseline: bool = False) -> str:
+    """The query as Prometheus gets it: on one line, scoped, and confined to the namespace.
+
+    The scope is the revision's devices, of one ring or of all that took part; the baseline is the plan's devices that
+    are on another revision.
+
+    Raises:
+        QueryRefused: it cannot be parsed, lacks `${scope}`, has it anywhere but in a selector of the info series, or
+            reads series in a way that no selector shows.
+    """
+    _check_size(query)
+    _check_placeholders(query)
+    tree = _parse(query.replace(PLACEHOLDER, _MARKER), query)
+    _check_tree(tree, query)
+    scope = _scope(plan, revision, ring, baseline=baseline)
+    own = Matcher(MatchOp.Equal, "namespace", namespace)
+
+    def confine(node: Expr) -> Expr | None:
+        return _confined(node, scope, own) if isinstance(node, VectorSelector) else None
+
+    text = _on_one_line(promql_parser.transform(tree, post_visit=confine))
+    _check_confined(text, namespace)
+    return text
+
+
+def _check_size(query: str) -> None:
+    """Count what nests, as the lexer would see it, before the parser has to."""
+    bare = _BRACES.sub("", _TEXT_OR_COMMENT.sub("", query))
+    found = sum(1 for _ in _OPERATION.finditer(bare))
+    if found > MOST_OPERATIONS:
+        raise QueryRefused(
+            f"the query has {found} operations, and {MOST_OPERATIONS} is the most: "
+            "compute parts of it with recording rules, and query those"
+        )
+
+
+def _check_placeholders(query: str) -> None:
+    if PLACEHOLDER not in query:
+        raise QueryRefused(f"the query lacks {PLACEHOLDER}: join it with {INFO}{{{PLACEHOLDER}}}")
+    if len(_ALONE.findall(query)) != query.count(PLACEHOLDER):
+        raise QueryRefused(f"{PLACEHOLDER} does not stand in a selector; {_SCOPE_PLACE}")
+
+
+def _parse(text: str, query: str) -> Expr:
+    try:
+        return promql_parser.parse(text)
+    except ValueError as error:
+        raise QueryRefused(f"the query cannot be parsed: {error}; it reads: {query}") from error
+
+
+def _check_tree(tree: Expr, query: str) -> None:
+    selectors = _selectors(tree)
+    for selector in selectors:
+        _check_selector(selector)
+    marks = sum(_is_mark(matcher) for selector in selectors for matcher in selector.matchers.matchers)
+    if marks != query.count(PLACEHOLDER):
+        raise QueryRefused(f"{PLACEHOLDER} stands in a text, in a comment or beside a reserved label; {_SCOPE_PLACE}")
+
+
+def _check_selector(selector: VectorSelector) -> None:
+    if selector.matchers.or_matchers:
+        raise QueryRefused(
+            f"the selector {selector.prettify()} joins matchers by `or`, which would also join the namespace; "
+            "write two selectors joined by `or` instead"
+        )
+    metric = _metric(selector)
+    if metric != INFO and any(_is_mark(matcher) for matcher in selector.matchers.matchers):
+        raise QueryRefused(f"{PLACEHOLDER} stands in the selector of {metric or 'no one metric'}; {_SCOPE_PLACE}")
+
+
+def _metric(selector: VectorSelector) -> str | None:
+    named = (m.value for m in selector.matchers.matchers if m.name == "__name__" and m.op == MatchOp.Equal)
+    return selector.name or next(named, None)
+
+
+def _selectors(tree: Expr) -> list[VectorSelector]:
+    found: list[VectorSelector] = []
+
+    def visit(node: Expr) -> None:
+        if isinstance(node, VectorSelector):
+            found.append(node)
+        elif isinstance(node, Call) and node.func.name == "info":
+            raise QueryRefused("the query calls info(), which reads series that no selector names; join them instead")
+
+    promql_parser.walk(tree, pre_visit=visit)
+    return found
+
+
+def _is_mark(matcher: Matcher) -> bool:
+    return matcher.name == _MARK
+
+
+def _scope(plan: str, revision: str, ring: str | None, *, baseline: bool) -> tuple[Matcher, ...]:
+    of_plan = Matcher(MatchOp.Equal, "plan", plan)
+    if baseline:
+        return of_plan, Matcher(MatchOp.NotEqual, "revision", revision)
+    of_revision = Matcher(MatchOp.Equal, "revision", revision)
+    if ring is None:
+        return of_plan, of_revision
+    return of_plan, of_revision, Matcher(MatchOp.Equal, "ring", ring)
+
+
+def _confined(selector: VectorSelector, scope: Iterable[Matcher], own: Matcher) -> Expr:
+    matchers: list[Matcher] = []
+    for matcher in selector.matchers.matchers:
+        matchers.extend(scope if _is_mark(matcher) else (matcher,))
+    matchers.append(own)
+    # The library renders a selector without escaping its values, so only the part without any is taken from it.
+    name, selector.name, selector.matchers = selector.name, None, Matchers([])
+    modifiers = str(selector).removeprefix("{}")
+    return promql_parser.parse(f"{name or ''}{{{','.join(map(_rendered, matchers))}}}{modifiers}")
+
+
+def _rendered(matcher: Matcher) -> str:
+    label = matcher.name if _CLASSIC_LABEL.fullmatch(matcher.name) else _quoted(matcher.name)
+    operator = next(text for found, text in _OPERATORS if found == matcher.op)
+    return f"{label}{operator}{_quoted(matcher.value)}"
+
+
+def _quoted(text: str) -> str:
+    # What JSON escapes, PromQL reads alike, as long as everything beyond ASCII stays itself.
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _on_one_line(tree: Expr) -> str:
+    # Inside of texts the library writes line feeds as \n.
+    return " ".join(line.strip(" ") for line in tree.prettify().split("\n"))
+
+
+def _check_confined(text: str, namespace: str) -> None:
+    """Read the finished text as Prometheus will: this is the wall between tenants, so it is looked at from outside."""
+    for selector in _selectors(_parse(text, text)):
+        own = [m for m in selector.matchers.matchers if (m.name, m.value) == ("namespace", namespace)]
+        if selector.matchers.or_matchers or not any(m.op == MatchOp.Equal for m in own):
+            raise QueryRefused(f"the selector {selector.prettify()} could not be confined to namespace {namespace}")
