@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from backstay.adapters.kube.client import KubeClient
+from backstay.adapters.kube.client import KubeClient, Resource
 from backstay.sandbox import Sandbox
 from backstay.sandbox.state import State
 
 ROOT = Path(__file__).parents[2]
 KEPT = 5
+NAMESPACES = Resource("", "v1", "namespaces", namespaced=False)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -29,21 +30,11 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 async def apply_ours(sandbox: Sandbox) -> None:
-    """Apply our CRDs and, once the API server serves them, the manifests."""
-    if any(ROOT.glob("crds/*.yaml")):
-        await sandbox.apply(ROOT / "crds")
-        await sandbox.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
-    if any(ROOT.glob("manifests/*.yaml")):
-        await sandbox.apply(ROOT / "manifests")
-
-
-@pytest.fixture
-async def namespace(sandbox: Sandbox) -> AsyncIterator[str]:
-    """A namespace of this test's own; it goes in the background."""
-    name = f"test-{secrets.token_hex(4)}"
-    await sandbox.kubectl("create", "namespace", name)
-    yield name
-    await sandbox.kubectl("delete", "namespace", name, "--wait=false")
+    """Apply our CRDs and, once the API server serves them, what the manifests say of the whole cluster."""
+    await sandbox.apply(ROOT / "crds")
+    await sandbox.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
+    for manifest in sorted(ROOT.glob("manifests/*.yaml")):
+        await sandbox.apply(manifest)
 
 
 @pytest.fixture
@@ -51,6 +42,15 @@ async def kube(sandbox: Sandbox) -> AsyncIterator[KubeClient]:
     """A client of the API server as the administrator."""
     async with KubeClient.connect(sandbox.kubeconfig) as client:
         yield client
+
+
+@pytest.fixture
+async def namespace(kube: KubeClient) -> AsyncIterator[str]:
+    """A namespace of this test's own; it goes in the background."""
+    name = f"test-{secrets.token_hex(4)}"
+    await kube.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield name
+    await kube.delete(NAMESPACES, name)
 
 
 def _forget_old_runs(directory: Path) -> None:

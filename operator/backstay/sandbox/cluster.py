@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import yaml
 
-from backstay.errors import BackstayError, Unavailable
+from backstay.errors import BackstayError, Refused, Unavailable
 from backstay.sandbox import components, state
 from backstay.sandbox.build import kubernetes_binaries
 from backstay.sandbox.certificates import Credentials
@@ -133,7 +133,10 @@ class Sandbox:
         return kubeconfig
 
     def scrape(self, job: str, address: str) -> None:
-        """Let Prometheus scrape `/metrics` at an address (host:port) from now on; a job has one address."""
+        """Let Prometheus scrape `/metrics` at an address (host:port) from now on; a job has one address.
+
+        Prometheus looks at its targets every five seconds.
+        """
         # Prometheus sees every name that ends in .json, so the file must appear whole.
         temporary = self._places.targets / f"{job}.new"
         temporary.write_text(components.targets(job, address), encoding="utf-8")
@@ -208,7 +211,10 @@ class Sandbox:
 
     async def _adopt_cluster(self, kubeconfig: Path) -> None:
         view = ("config", "view", "--minify", "--flatten", "--raw", "--output=yaml")
-        document = yaml.safe_load(await self.kubectl(*view, kubeconfig=kubeconfig))
+        try:
+            document = yaml.safe_load(await self.kubectl(*view, kubeconfig=kubeconfig.resolve(strict=True)))
+        except (OSError, Refused) as error:
+            raise Refused(f"the kubeconfig {kubeconfig} cannot be used: {error}") from error
         _write_kubeconfig(self.kubeconfig, document)
         await self.kubectl("get", "--raw", "/readyz", "--request-timeout=5s")
         cluster = document["clusters"][0]["cluster"]
@@ -231,9 +237,10 @@ class Sandbox:
         finally:
             self._places.discard(everything=temporary)
 
-    async def _let_go(self) -> None:
+    def _let_go(self) -> None:
         self._owner = None
         self._save_state()
+        self._supervisor.let_go()
         self._places.release()
 
     def _save_state(self) -> None:
@@ -271,12 +278,18 @@ async def _lifetime(
         yield sandbox
     except Exception as error:
         error.add_note(f"the sandbox's logs are in {sandbox._places.logs}")
-        await (sandbox._let_go() if keep else sandbox._end())
+        if keep:
+            sandbox._let_go()
+        else:
+            await sandbox._end()
         raise
     except BaseException:
         await sandbox._end(temporary=directory is None)
         raise
-    await (sandbox._let_go() if keep else sandbox._end(temporary=directory is None))
+    if keep:
+        sandbox._let_go()
+    else:
+        await sandbox._end(temporary=directory is None)
 
 
 async def _ready_sandbox(

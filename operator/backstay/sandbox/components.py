@@ -182,6 +182,8 @@ def prometheus(places: Places, ports: Ports) -> Component:
         f"--web.listen-address=127.0.0.1:{ports.prometheus}",
         "--web.enable-lifecycle",
         f"--query.lookback-delta={LOOKBACK}",
+        # Prometheus finds its Alertmanager some seconds after it starts, and drops what it would have sent before.
+        "--rules.alert.resend-delay=1s",
         "--log.level=warn",
     )
     return Component("prometheus", command, Endpoint(f"http://127.0.0.1:{ports.prometheus}", "/-/ready"))

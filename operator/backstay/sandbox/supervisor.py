@@ -96,6 +96,11 @@ class Supervisor:
             self.check()
             await asyncio.sleep(WATCH_SECONDS)
 
+    def let_go(self) -> None:
+        """Leave every component to itself."""
+        for _, child in self.children:
+            child.let_go()
+
     async def end(self, grace_seconds: float) -> None:
         """End every component, the last one that was started first."""
         try:
