@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 from backstay.api import KINDS, ReleasePlan, Resource
-from backstay.api.crds import HEADER, Drift, check, crd, files, main, write
+from backstay.api.crds import HEADER, crd, crd_files, main
+from backstay.api.generated import Drift
+from backstay.api.reference import reference
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,29 +32,32 @@ def parts(node: Any, path: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def test_committed_files_are_what_the_models_say() -> None:
-    check(ROOT / "crds")
+    crd_files().check(ROOT / "crds")
+    reference().check(ROOT / "docs" / "reference")
 
 
 def test_writing_gives_the_same_bytes_when_done_again_elsewhere(tmp_path: Path) -> None:
-    write(tmp_path)
-    check(tmp_path)
-    script = "from backstay.api.crds import files; import sys; sys.stdout.write(''.join(files().values()))"
+    crd_files().write(tmp_path)
+    crd_files().check(tmp_path)
+    script = (
+        "from backstay.api.crds import crd_files; import sys; sys.stdout.write(''.join(crd_files().files.values()))"
+    )
     again = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert again.stdout == "".join(files().values())
+    assert again.stdout == "".join(crd_files().files.values())
 
 
 @pytest.mark.parametrize("damage", ["changed", "missing", "foreign"])
 def test_check_names_the_file_and_the_remedy_when_one_differs(
     tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(tmp_path)
+    crd_files().write(tmp_path)
     wrong = tmp_path / ("widgets.yaml" if damage == "foreign" else "holds.yaml")
     if damage == "missing":
         wrong.unlink()
     else:
         wrong.write_text(HEADER, encoding="utf-8")
-    with pytest.raises(Drift, match=rf"{wrong.name} differ.*run `python -m backstay\.api\.crds"):
-        check(tmp_path)
+    with pytest.raises(Drift, match=rf"{wrong.name}; run `python -m backstay\.api\.crds"):
+        crd_files().check(tmp_path)
     assert main(["--check", str(tmp_path)]) == 1
     assert str(wrong) in capsys.readouterr().err
 
@@ -95,7 +100,7 @@ def test_defaults_stand_only_where_a_person_writes() -> None:
 
 
 def test_text_follows_the_order_of_the_model() -> None:
-    text = files()["releaseplans.yaml"]
+    text = crd_files().files["releaseplans.yaml"]
     assert text.startswith(HEADER)
     assert list(yaml.safe_load(text)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]) == [
         "apiVersion",

@@ -15,7 +15,6 @@ from backstay.api.scalars import (
     Duration,
     PositiveCountOrPercentage,
     SemVerRange,
-    parse_bytes,
     parse_duration,
     parse_fraction,
 )
@@ -55,11 +54,6 @@ def test_duration_adds_its_parts(hours: int, minutes: int, seconds: int) -> None
 @pytest.mark.parametrize(("text", "meaning"), [("98%", "0.98"), ("0.25%", "0.0025"), ("100%", "1")])
 def test_fraction_is_exact(text: str, meaning: str) -> None:
     assert parse_fraction(text) == Decimal(meaning)
-
-
-@pytest.mark.parametrize(("text", "meaning"), [("512Mi", 512 * 2**20), ("4096", 4096), ("2G", 2 * 10**9), ("8k", 8000)])
-def test_bytes_count_in_both_systems(text: str, meaning: int) -> None:
-    assert parse_bytes(text) == meaning
 
 
 @pytest.mark.parametrize("value", [1, 40, "1%", "0.5%", "0.01%", "10.25%", "100%"])

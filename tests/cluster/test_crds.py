@@ -32,16 +32,11 @@ PLURALS = {kind.kind_name(): kind.served.plural for kind in KINDS}
 WIDTH = 120
 
 Document = dict[str, Any]
-_served: set[str] = set()
 
 
 @pytest.fixture
 async def api(sandbox: Any) -> AsyncIterator[client.ApiClient]:
-    """A client of an API server that serves our kinds."""
-    if sandbox.api_url not in _served:
-        await sandbox.apply(ROOT / "crds")
-        await sandbox.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
-        _served.add(sandbox.api_url)
+    """A client that can ask for a dry run and for kubectl's strict validation."""
     settings = client.Configuration()
     await config.load_kube_config(config_file=str(sandbox.kubeconfig), client_configuration=settings)
     async with client.ApiClient(settings) as opened:

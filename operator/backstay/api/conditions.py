@@ -36,8 +36,3 @@ class Condition(Reported):
 
 Conditions = Annotated[tuple[Condition, ...], Field(max_length=16, json_schema_extra=list_map("type"))]
 """The conditions of an object, at most one of each type."""
-
-
-def condition_of(conditions: tuple[Condition, ...], kind: str) -> Condition | None:
-    """The condition of a type, if the object has it."""
-    return next((condition for condition in conditions if condition.type == kind), None)

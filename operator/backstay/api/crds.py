@@ -1,6 +1,5 @@
 """Writes the CustomResourceDefinitions from the models: `python -m backstay.api.crds [--check] [DIRECTORY]`."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,19 +8,14 @@ from typing import Any, Final
 import yaml
 
 from backstay.api import KINDS
+from backstay.api.generated import Generated
 from backstay.api.resource import GROUP, VERSION, Column, Resource
 from backstay.api.structural import Schema, structural_schema
-from backstay.errors import Refused
 
 COMMAND: Final = "python -m backstay.api.crds"
 HEADER: Final = f"# Generated from backstay.api by `{COMMAND}`; do not edit.\n"
-DIRECTORY: Final = Path("crds")
 
 Manifest = dict[str, Any]
-
-
-class Drift(Refused):
-    """The files are not what the models say."""
 
 
 def crd(kind: type[Resource]) -> Manifest:
@@ -48,38 +42,11 @@ def crd(kind: type[Resource]) -> Manifest:
     }
 
 
-def crds() -> tuple[Manifest, ...]:
-    """The CustomResourceDefinitions of every kind."""
-    return tuple(crd(kind) for kind in KINDS)
-
-
-def files() -> dict[str, str]:
-    """What the directory must hold, by file name."""
-    return {f"{kind.served.plural}.yaml": HEADER + _yaml(crd(kind)) for kind in KINDS}
-
-
-def write(directory: Path) -> None:
-    """Write every file."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, text in files().items():
-        (directory / name).write_text(text, encoding="utf-8")
-
-
-def check(directory: Path) -> None:
-    """Compare the directory with the models.
-
-    Raises:
-        Drift: naming the files that are missing, different, or of no kind.
-    """
-    wanted = files()
-    found = {path.name: path.read_text(encoding="utf-8") for path in directory.glob("*.yaml")}
-    wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-    if wrong:
-        message = (
-            f"{', '.join(str(directory / name) for name in wrong)} differ from the models in operator/backstay/api: "
-            f"run `{COMMAND} {directory}` and commit what changes"
-        )
-        raise Drift(message)
+def crd_files() -> Generated:
+    """The CustomResourceDefinitions as files."""
+    return Generated(
+        COMMAND, Path("crds"), {f"{kind.served.plural}.yaml": HEADER + _yaml(crd(kind)) for kind in KINDS}, ".yaml"
+    )
 
 
 def _version(kind: type[Resource]) -> Manifest:
@@ -132,21 +99,7 @@ def _yaml(manifest: Manifest) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the directory, or compare it and say what differs."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description="Write the CustomResourceDefinitions from the models.")
-    parser.add_argument(
-        "directory", nargs="?", type=Path, default=DIRECTORY, help="where the files are (default: crds)"
-    )
-    parser.add_argument("--check", action="store_true", help="change nothing; fail where a file differs")
-    given = parser.parse_args(arguments)
-    if not given.check:
-        write(given.directory)
-        return 0
-    try:
-        check(given.directory)
-    except Drift as drift:
-        sys.stderr.write(f"{drift}\n")
-        return 1
-    return 0
+    return crd_files().run(arguments)
 
 
 if __name__ == "__main__":

@@ -220,9 +220,6 @@ Cell24 = Annotated[str, *_cell(24)]
 """A ready-made cell of `kubectl get`; what is longer is cut, because a row must fit its line."""
 
 _SECONDS: Final = {"h": Decimal(3600), "m": Decimal(60), "s": Decimal(1), "ms": Decimal("0.001")}
-_BYTES: Final = {
-    "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40
-}  # fmt: skip
 
 
 def parse_duration(text: Duration) -> timedelta:
@@ -235,10 +232,3 @@ def parse_duration(text: Duration) -> timedelta:
 def parse_fraction(text: Percentage) -> Decimal:
     """The share that a percentage means, from 0 to 1, exactly."""
     return Decimal(text.removesuffix("%")) / 100
-
-
-def parse_bytes(text: ByteQuantity) -> int:
-    """The number of bytes that a quantity means."""
-    number = re.match(r"[0-9]+", text)
-    digits = number[0] if number else "0"
-    return int(digits) * _BYTES[text.removeprefix(digits)]
