@@ -83,7 +83,7 @@ def devices_gate(observed: Observed, ring: int, health: RingHealth) -> FailedGat
     """Fail a ring in which more devices failed than its rules allow; a failing step convicts its own plane."""
     rules, counts = observed.plan.rings[ring], health.counts
     failed = len(health.failures)
-    if failed <= rules.max_failed.of(counts.target) or counts.started < min(rules.min_samples, counts.target):
+    if failed <= rules.max_failed.tolerated(counts.target) or counts.started < min(rules.min_samples, counts.target):
         return None
     votes = Counter(device.step.plane for device in health.failures if device.step is not None)
     order = observed.plan.rollback.order

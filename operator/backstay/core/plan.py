@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from fractions import Fraction
 from hashlib import sha256
-from math import ceil
+from math import ceil, floor
 from types import MappingProxyType
 from typing import Final
 
@@ -26,6 +26,10 @@ class Count:
         """That number, at most all."""
         return min(self.devices, total)
 
+    def tolerated(self, total: int) -> int:
+        """The same number: a count means what it says."""
+        return self.of(total)
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -36,6 +40,10 @@ class Share:
     def of(self, total: int) -> int:
         """So many of `total`."""
         return ceil(self.part * total)
+
+    def tolerated(self, total: int) -> int:
+        """So many failures of `total` at most; this rounds down, so that 2 % of three devices tolerates none."""
+        return floor(self.part * total)
 
 
 Size = Count | Share
