@@ -5,6 +5,7 @@ journal before it acts on it, so that the decision, and the reason for it, survi
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from itertools import product
 from typing import Final
@@ -42,7 +43,7 @@ from backstay.simulate.image import Behaviour
 from backstay.simulate.inference import load_model
 from backstay.simulate.journal import Journal
 from backstay.simulate.partitions import Partition
-from backstay.simulate.probes import Evidence, is_known, run_probes
+from backstay.simulate.probes import BUILT_IN, Evidence, is_known, run_probes
 from backstay.simulate.serving import Config, Digits, Serving
 
 _AT_ONCE: Final = (Plane.MODEL, Plane.CONFIG)
@@ -119,15 +120,24 @@ class Application:
         """Tell whether the bootloader would bring the running firmware back after a failed trial of another."""
         return self.app.slot is None or not self.banks[Plane.FIRMWARE].selector.condemned(self.app.slot)
 
-    def order(self, order: Order, now: float, *, expired: bool = False) -> None:
-        """Take a step: begin it, or finish what is open first; a step that was taken before changes nothing."""
-        if any(order.repeats(progress.order) for progress in self.progress.values()):
-            return
+    def progress_of(self, order: Order) -> Progress | None:
+        """Where this step stands, or None for one that was never begun."""
+        return next((x for x in self.progress.values() if order.repeats(x.order)), None)
+
+    def makes_way_for(self, order: Order, now: float) -> bool:
+        """Withdraw what a newer step replaces; tell whether that step can begin now.
+
+        What is on trial is left to its end, unless the new step is to go back from it.
+        """
         if (running := self.in_flight) is not None and running.order is not None:
             same = running.order.plane is order.plane
             self.cancel(now, undo=same and order.type is StepType.RETURN)
-            if self.in_flight is not None:
-                return
+        return self.in_flight is None
+
+    def order(self, order: Order, now: float, *, expired: bool = False) -> None:
+        """Take a step, unless it was taken before or something else has to end first."""
+        if self.progress_of(order) is not None or not self.makes_way_for(order, now):
+            return
         bank, release = self.banks[order.plane], self.release(order.plane)
         if cause := self._refusal(order, expired=expired):
             self._refuse(order, cause, now)
@@ -183,9 +193,12 @@ class Application:
     def health(self) -> tuple[ProbeResult, ...]:
         """Run the probes of the newest order of each plane, for the record; nothing is confirmed by it."""
         probes = {probe.name: probe for x in self.progress.values() if x.order for probe in x.order.probes}
-        known = tuple(probe for probe in probes.values() if is_known(probe))
-        evidence = Evidence(self._serving, connected=True, camera=self.evidence.camera, failing=self._failing)
-        return run_probes(known, evidence)
+        known = tuple(probe for probe in probes.values() if is_known(probe)) or BUILT_IN
+        return run_probes(known, replace(self.evidence, connected=True))
+
+    def fail_probes(self, names: frozenset[str]) -> None:
+        """Let these probes fail until told otherwise."""
+        self._failing = self.evidence.failing = names
 
     def _refusal(self, order: Order, *, expired: bool) -> Cause | None:
         if expired:

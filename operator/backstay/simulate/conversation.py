@@ -1,0 +1,149 @@
+"""What the device and its bridge say to each other while one application runs."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from backstay.core.planes import ContentDigest, Plane
+from backstay.errors import BackstayError, Refused, Unavailable
+from backstay.simulate.application import Application
+from backstay.simulate.ddi import DdiClient, Poll
+from backstay.simulate.deployment import BadDeployment, Deployment, parse_deployment
+from backstay.simulate.report import health_report
+
+_REPORT_SECONDS: Final = 2.0
+_ANSWER_AGAIN_SECONDS: Final = 5.0
+_BACKOFF_SECONDS_MAX: Final = 10.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Life:
+    """What the parts of a running device share from one reset to the next."""
+
+    app: Application
+    lines: list[str] = field(default_factory=list)
+    """The tail of the log, newest last."""
+    lies: Mapping[Plane, ContentDigest] = field(default_factory=dict)
+    deployment: Deployment | None = None
+    """The step that the bridge last offered."""
+    awake: asyncio.Event = field(default_factory=asyncio.Event)
+    """Not set while the chip hangs: then nothing goes on."""
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def now(self) -> float:
+        """Seconds of the chip's own clock."""
+        return asyncio.get_running_loop().time()
+
+    def tail(self) -> Sequence[str]:
+        """The newest lines of the log."""
+        return self.lines[-20:]
+
+
+class Conversation:
+    """Polls, takes up steps, reports health and answers."""
+
+    def __init__(self, name: str, client: DdiClient, life: Life) -> None:
+        self._name, self._client, self._life = name, client, life
+        self._answered: tuple[int, float] = (0, 0.0)
+        self._reported_at = float("-inf")
+
+    async def run(self) -> None:
+        """Talk until the reset; a bridge that cannot be reached is asked again, ever more patiently."""
+        patience = 0.0
+        while True:
+            try:
+                sleep = await self._exchange()
+                patience = 0.0
+            except (Unavailable, Refused) as error:
+                sleep = patience = min(_BACKOFF_SECONDS_MAX, patience * 2 or 0.5)
+                log.debug("%s: %s", self._name, error)
+            await self._rest(sleep)
+
+    async def _rest(self, seconds: float) -> None:
+        """Sleep until it is time to poll, or there is news."""
+        self._life.news.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._life.news.wait()
+        except TimeoutError:
+            return
+
+    async def _exchange(self) -> float:
+        await self._life.awake.wait()
+        poll = await self._client.poll()
+        await self._life.awake.wait()
+        self._life.app.connected()
+        if link := poll.links.get("cancelAction"):
+            await self._cancel(link)
+        if link := poll.links.get("deploymentBase"):
+            await self._deploy(link)
+        if link := poll.links.get("configData"):
+            data = {"class": "esp32", "name": self._name}
+            await self._client.send("PUT", link, {"mode": "merge", "data": data})
+        await self._report(poll)
+        if link := poll.links.get("deploymentBase"):
+            await self._answer(link)
+        return poll.sleep_seconds
+
+    async def _deploy(self, link: str) -> None:
+        """Take up the step that the bridge offers; nothing begins before the bridge has heard that it begins."""
+        life, app = self._life, self._life.app
+        if life.deployment is None or link.rpartition("/")[2] != str(life.deployment.order.number):
+            life.deployment = parse_deployment(await self._client.read(link))
+        deployment, order = life.deployment, life.deployment.order
+        if app.progress_of(order) is not None or not app.makes_way_for(order, life.now()):
+            return
+        await self._client.feedback(link, order.number)
+        await life.awake.wait()
+        self._note(f"step {order.number}: {order.type} {order.plane} {order.version}")
+        app.order(order, life.now(), expired=deployment.expired(datetime.now(UTC)))
+
+    async def _cancel(self, link: str) -> None:
+        """Stop the action that the bridge wants stopped."""
+        body = await self._client.read(link)
+        try:
+            number = int((body.get("cancelAction") or {}).get("stopId") or body["id"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadDeployment(f"the cancel action names no action: {error!r}") from error
+        running = self._life.app.in_flight
+        if running is not None and running.order is not None and running.order.number == number:
+            self._life.app.cancel(self._life.now())
+        status = {"execution": "closed", "result": {"finished": "success"}, "details": ["Canceled"]}
+        await self._client.send("POST", f"{link}/feedback", {"id": str(number), "status": status})
+
+    async def _report(self, poll: Poll) -> None:
+        app, link, now = self._life.app, poll.links.get("health"), self._life.now()
+        if link is None or not (app.news or now - self._reported_at >= _REPORT_SECONDS):
+            return
+        app.news = False
+        body = health_report(app, max(_REPORT_SECONDS, poll.sleep_seconds), self._life.tail(), self._life.lies)
+        try:
+            await self._client.send("POST", link, body)
+        except BackstayError:
+            app.news = True
+            raise
+        self._reported_at = now
+
+    async def _answer(self, link: str) -> None:
+        """Tell how the offered step ended, and tell it again for as long as the bridge offers it."""
+        app, deployment, now = self._life.app, self._life.deployment, self._life.now()
+        progress = app.progress_of(deployment.order) if deployment else None
+        if progress is None or progress.order is None or not progress.state.is_answer:
+            return
+        number, at = self._answered
+        # The bridge judges an answer by the running digests, so what is new must have been reported first.
+        if app.news or (number == progress.order.number and now - at < _ANSWER_AGAIN_SECONDS):
+            return
+        await self._client.feedback(link, progress.order.number, progress)
+        self._answered = (progress.order.number, now)
+        self._note(f"step {progress.order.number}: {progress.state} {progress.cause or ''}".rstrip())
+        app.news = True
+
+    def _note(self, line: str) -> None:
+        log.info("%s: %s", self._name, line)
+        self._life.lines.append(line)
