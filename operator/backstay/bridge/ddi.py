@@ -67,7 +67,6 @@ class Ddi:
             ("PUT", f"{BASE}/configData", self._attributes),
             ("POST", f"{BASE}/health", self._health),
             ("GET", artifact, self._downloads.answer),
-            ("HEAD", artifact, self._downloads.answer),
         )
         return [web.route(method, path, self._for_device(handler)) for method, path, handler in routes]
 

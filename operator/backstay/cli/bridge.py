@@ -4,13 +4,13 @@ import asyncio
 import logging
 import signal
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 app = typer.Typer(help="Serve the devices behind one gateway.", no_args_is_help=True)
 
-_WRONG_INPUT = 2
+LAST_PORT = 65535
 
 
 @app.callback()
@@ -30,7 +30,6 @@ def run(
 ) -> None:
     """Serve DDI to the devices of one gateway until ended by SIGTERM or Ctrl-C."""
     from backstay.bridge.server import Settings, serve
-    from backstay.errors import BackstayError
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     host, port = _address(listen)
@@ -45,25 +44,12 @@ def run(
         except asyncio.CancelledError:
             logging.getLogger(__name__).info("bridge %s ended", gateway)
 
-    try:
-        asyncio.run(until_ended())
-    except* BackstayError as errors:
-        _refuse(str(_first(errors)))
-
-
-def _first(errors: BaseException) -> BaseException:
-    while isinstance(errors, BaseExceptionGroup):
-        errors = errors.exceptions[0]
-    return errors
+    asyncio.run(until_ended())
 
 
 def _address(listen: str) -> tuple[str, int]:
     host, _, port = listen.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the last port
-        _refuse(f"--listen {listen!r} is not HOST:PORT, such as 127.0.0.1:8080")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > LAST_PORT:
+        message = f"{listen!r} is not HOST:PORT, such as 127.0.0.1:8080"
+        raise typer.BadParameter(message, param_hint="--listen")
     return host, int(port)
-
-
-def _refuse(message: str) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
-    raise typer.Exit(_WRONG_INPUT)
