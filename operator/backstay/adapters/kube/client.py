@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import aiohttp
 import orjson
@@ -32,6 +32,7 @@ Json = dict[str, Any]
 
 REQUEST_TIMEOUT_SECONDS: Final = 10.0
 PAGE_SIZE: Final = 500
+WATCH_SILENCE_SECONDS: Final = 75.0
 EVENT_LIMIT_BYTES: Final = 4 * 1024 * 1024
 
 
@@ -51,11 +52,7 @@ class Resource:
         subresource: str | None = None,
     ) -> str:
         """The URL path of the collection, of one object, or of its subresource."""
-        root = (
-            f"/apis/{self.group}/{self.version}"
-            if self.group
-            else f"/api/{self.version}"
-        )
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
         tail = "".join(f"/{part}" for part in (name, subresource) if part)
         return f"{root}{scope}/{self.plural}{tail}"
@@ -88,7 +85,19 @@ class WatchEvent:
     object: Json
 
 
-class WatchExpired(BackstayError):
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An identity at one API server; the files are the kubeconfig's own or temporary copies of its inline data."""
+
+    host: str
+    ca_file: str | None
+    certificate_file: str | None
+    key_file: str | None
+    token: str | None
+    insecure: bool
+
+
+class WatchExpired(Unavailable):
     """The server no longer has the version that the watch asked for (410 Gone): list again."""
 
 
@@ -108,9 +117,7 @@ class KubeClient:
 
     @classmethod
     @asynccontextmanager
-    async def connect(
-        cls, kubeconfig: Path | None, *, field_manager: str = "backstay"
-    ) -> AsyncIterator["KubeClient"]:
+    async def connect(cls, kubeconfig: Path | None, *, field_manager: str = "backstay") -> AsyncIterator["KubeClient"]:
         """Open a session with the identity in `kubeconfig`, or in the Pod's own service account when it is None.
 
         Raises:
@@ -118,21 +125,28 @@ class KubeClient:
         """
         configuration = await _configuration(kubeconfig)
         connector = aiohttp.TCPConnector(ssl=_tls(configuration, kubeconfig), limit=64)
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=REQUEST_TIMEOUT_SECONDS
-        )
-        async with aiohttp.ClientSession(
-            connector=connector, timeout=timeout, read_bufsize=2**20
-        ) as session:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT_SECONDS)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=2**20) as session:
             yield cls(session, configuration, field_manager)
 
-    async def get(
-        self, resource: Resource, name: str, namespace: str | None = None
-    ) -> Json:
+    async def credentials(self) -> Credentials:
+        """What another library needs to speak to the same server as the same identity, with a token that is fresh."""
+        bearer = (await self._headers()).get("authorization", "")
+        configuration = self._configuration
+        return Credentials(
+            host=self.host,
+            ca_file=configuration.ssl_ca_cert or None,
+            certificate_file=configuration.cert_file or None,
+            key_file=configuration.key_file or None,
+            token=bearer.removeprefix("Bearer ").strip() or None,
+            insecure=not configuration.verify_ssl,
+        )
+
+    async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Json:
         """Read one object; the read is a quorum read."""
         return await self._json("GET", resource.path(namespace, name))
 
-    async def list_pages(  # noqa: PLR0913 - the parameters are the API's own
+    async def list_pages(
         self,
         resource: Resource,
         namespace: str | None = None,
@@ -156,14 +170,16 @@ class KubeClient:
             query["continue"] = token
 
     async def list(
-        self, resource: Resource, namespace: str | None = None, **selectors: str
-    ) -> list[Json]:
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        field_selector: str | None = None,
+        label_selector: str | None = None,
+    ) -> tuple[Json, ...]:
         """Every object of a kind that is known to be few."""
-        return [
-            item
-            async for page in self.list_pages(resource, namespace, **selectors)
-            for item in page.items
-        ]  # type: ignore[arg-type]
+        pages = self.list_pages(resource, namespace, field_selector=field_selector, label_selector=label_selector)
+        return tuple([item async for page in pages for item in page.items])
 
     async def watch(
         self,
@@ -188,28 +204,26 @@ class KubeClient:
             fieldSelector=field_selector,
         )
         path = resource.path(namespace)
+        # A server that hangs is told from a quiet one by the bookmarks, which come once a minute.
+        silence = aiohttp.ClientTimeout(sock_connect=REQUEST_TIMEOUT_SECONDS, sock_read=WATCH_SILENCE_SECONDS)
         try:
             async with self._session.get(
-                self.host + path, params=query, headers=await self._headers()
+                self.host + path, params=query, headers=await self._headers(), timeout=silence
             ) as response:
                 if response.status != 200:  # noqa: PLR2004 - HTTP's own number
                     raise _problem("GET", path, response.status, await response.read())
                 async for line in _lines(response.content):
                     yield _watch_event(orjson.loads(line), path)
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, orjson.JSONDecodeError) as error:
             raise _unreachable(self.host, error) from error
 
-    async def create(
-        self, resource: Resource, body: Json, namespace: str | None = None
-    ) -> Json:
+    async def create(self, resource: Resource, body: Json, namespace: str | None = None) -> Json:
         """Create an object.
 
         Raises:
             Conflict: one of that name exists.
         """
-        return await self._json(
-            "POST", resource.path(namespace), {"fieldManager": self.field_manager}, body
-        )
+        return await self._json("POST", resource.path(namespace), {"fieldManager": self.field_manager}, body)
 
     async def merge_patch(
         self,
@@ -227,9 +241,7 @@ class KubeClient:
         """
         path = resource.path(namespace, name, subresource)
         query = {"fieldManager": self.field_manager}
-        return await self._json(
-            "PATCH", path, query, body, content_type="application/merge-patch+json"
-        )
+        return await self._json("PATCH", path, query, body, content_type="application/merge-patch+json")
 
     async def apply(
         self,
@@ -243,13 +255,9 @@ class KubeClient:
         """Server-side apply as this client's field manager; it takes over the fields that it names."""
         path = resource.path(namespace, name, subresource)
         query = {"fieldManager": self.field_manager, "force": "true"}
-        return await self._json(
-            "PATCH", path, query, body, content_type="application/apply-patch+yaml"
-        )
+        return await self._json("PATCH", path, query, body, content_type="application/apply-patch+yaml")
 
-    async def replace(
-        self, resource: Resource, name: str, body: Json, namespace: str | None = None
-    ) -> Json:
+    async def replace(self, resource: Resource, name: str, body: Json, namespace: str | None = None) -> Json:
         """Write the whole object at the resourceVersion it carries."""
         return await self._json(
             "PUT",
@@ -258,19 +266,13 @@ class KubeClient:
             body,
         )
 
-    async def delete(
-        self, resource: Resource, name: str, namespace: str | None = None
-    ) -> None:
+    async def delete(self, resource: Resource, name: str, namespace: str | None = None) -> None:
         """Delete one object."""
         await self._json("DELETE", resource.path(namespace, name))
 
     async def _headers(self) -> dict[str, str]:
-        settings = await self._configuration.auth_settings()
-        return {
-            auth["key"]: auth["value"]
-            for auth in settings.values()
-            if auth.get("value")
-        }
+        settings = cast("dict[str, dict[str, str | None]]", await self._configuration.auth_settings())
+        return {str(auth["key"]): value for auth in settings.values() if (value := auth.get("value"))}
 
     async def _json(
         self,
@@ -286,9 +288,7 @@ class KubeClient:
         try:
             async with (
                 asyncio.timeout(REQUEST_TIMEOUT_SECONDS),
-                self._session.request(
-                    method, self.host + path, params=query, data=data, headers=headers
-                ) as response,
+                self._session.request(method, self.host + path, params=query, data=data, headers=headers) as response,
             ):
                 raw = await response.read()
                 if response.status >= 400:  # noqa: PLR2004 - HTTP's own number
@@ -334,7 +334,7 @@ def _watch_event(event: Json, path: str) -> WatchEvent:
     return WatchEvent(event["type"], event["object"])
 
 
-def _problem(method: str, path: str, status: int, raw: bytes) -> BackstayError:
+def _problem(method: str, path: str, status: int, raw: bytes) -> BackstayError:  # noqa: PLR0911 - one line a status
     try:
         message = orjson.loads(raw).get("message", "")
     except (orjson.JSONDecodeError, AttributeError):
@@ -342,9 +342,7 @@ def _problem(method: str, path: str, status: int, raw: bytes) -> BackstayError:
     text = f"{method} {path}: {status} {message}".strip()
     match status:
         case 401:
-            return Forbidden(
-                f"{text}; the API server does not know this identity: check the kubeconfig's credentials"
-            )
+            return Forbidden(f"{text}; the API server does not know this identity: check the kubeconfig's credentials")
         case 403:
             return Forbidden(f"{text}; grant it with the roles in manifests/")
         case 404:
@@ -363,9 +361,7 @@ def _problem(method: str, path: str, status: int, raw: bytes) -> BackstayError:
 
 def _unreachable(host: str, error: BaseException) -> Unavailable:
     reason = str(error) or type(error).__name__
-    return Unavailable(
-        f"the API server at {host} does not answer ({reason}); check that it runs and is reachable"
-    )
+    return Unavailable(f"the API server at {host} does not answer ({reason}); check that it runs and is reachable")
 
 
 async def _configuration(kubeconfig: Path | None) -> Configuration:
@@ -374,9 +370,7 @@ async def _configuration(kubeconfig: Path | None) -> Configuration:
         if kubeconfig is None:
             config.load_incluster_config(client_configuration=configuration)
         else:
-            await config.load_kube_config(
-                config_file=str(kubeconfig), client_configuration=configuration
-            )
+            await config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
     except (
         config.ConfigException,
         OSError,
@@ -384,11 +378,7 @@ async def _configuration(kubeconfig: Path | None) -> Configuration:
         AttributeError,
         TypeError,
     ) as error:
-        where = (
-            "the Pod's service account"
-            if kubeconfig is None
-            else f"kubeconfig {kubeconfig}"
-        )
+        where = "the Pod's service account" if kubeconfig is None else f"kubeconfig {kubeconfig}"
         message = f"{where} cannot be used: {error}"
         raise Refused(message) from error
     except Exception as error:
@@ -398,17 +388,13 @@ async def _configuration(kubeconfig: Path | None) -> Configuration:
     return configuration
 
 
-def _tls(
-    configuration: Configuration, kubeconfig: Path | None
-) -> ssl.SSLContext | bool:
+def _tls(configuration: Configuration, kubeconfig: Path | None) -> ssl.SSLContext | bool:
     if not configuration.host.startswith("https"):
         return True
     try:
         context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
         if configuration.cert_file:
-            context.load_cert_chain(
-                configuration.cert_file, keyfile=configuration.key_file
-            )
+            context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
     except (OSError, ssl.SSLError) as error:
         message = f"the certificates in kubeconfig {kubeconfig} cannot be read: {error}"
         raise Refused(message) from error

@@ -1,0 +1,178 @@
+"""Leadership: at most one operator acts at a time, by a Lease that it renews.
+
+A candidate takes the Lease only after it has watched it stand still for the holder's whole duration, by
+its own clock, so that clocks that disagree never make two leaders. A leader that could not renew for two
+thirds of the duration considers itself deposed before anybody else may take over.
+
+Source: https://kubernetes.io/docs/concepts/architecture/leases/
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from backstay.adapters.kube.client import LEASES, Json, KubeClient
+from backstay.errors import BackstayError, Conflict, NotFound, Unavailable
+from backstay.ports.clock import Clock
+
+LEASE_NAME: Final = "backstay-operator"
+
+log = logging.getLogger(__name__)
+
+
+class LeadershipLost(BackstayError):
+    """Another operator leads, or may: this process must end at once, because its view may be anybody's past."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What a candidate compares to see whether the holder is alive."""
+
+    holder: str
+    renewed: str
+    transitions: int
+    duration_seconds: float
+
+    @classmethod
+    def of(cls, lease: Json) -> "_Record":
+        spec = lease.get("spec", {})
+        return cls(
+            spec.get("holderIdentity") or "",
+            spec.get("renewTime") or "",
+            spec.get("leaseTransitions") or 0,
+            float(spec.get("leaseDurationSeconds") or 0),
+        )
+
+
+class Leadership:
+    """One candidate for the Lease of a namespace."""
+
+    def __init__(
+        self, client: KubeClient, *, namespace: str, identity: str, duration_seconds: int, clock: Clock
+    ) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._identity = identity
+        self._duration = duration_seconds
+        self._clock = clock
+        self._deadline = duration_seconds * 2 / 3
+        self._interval = duration_seconds / 6
+        self._renewed = float("-inf")
+        self._lease: Json = {}
+
+    def assert_held(self) -> None:
+        """Make sure, without asking anybody, that no other operator can lead yet.
+
+        Raises:
+            LeadershipLost: the last renewal is too long ago.
+        """
+        if self._clock.monotonic() - self._renewed >= self._deadline:
+            message = (
+                f"lost leadership: lease {self._namespace}/{LEASE_NAME} could not be renewed for "
+                f"{self._deadline:.0f} s, so another operator may lead; this one ends and must be started again"
+            )
+            raise LeadershipLost(message)
+
+    async def win(self) -> None:
+        """Wait until the Lease is ours.
+
+        Raises:
+            Forbidden: this identity may not use the Lease.
+        """
+        seen, since = None, self._clock.monotonic()
+        while True:
+            lease = await self._read()
+            record = None if lease is None else _Record.of(lease)
+            if record != seen:
+                seen, since = record, self._clock.monotonic()
+                if record is not None and record.holder:
+                    log.info("%s leads; waiting for its lease to end", record.holder)
+            if self._is_free(record, since) and await self._take(lease, record):
+                log.info("leading as %s", self._identity)
+                return
+            await asyncio.sleep(self._interval)
+
+    async def keep(self) -> None:
+        """Renew until cancelled.
+
+        Raises:
+            LeadershipLost: renewal failed for too long, or somebody else holds the Lease.
+        """
+        while True:
+            await asyncio.sleep(self._interval)
+            self.assert_held()
+            try:
+                async with asyncio.timeout(self._interval * 2):
+                    await self._renew()
+            except (Unavailable, TimeoutError) as error:
+                log.warning("the lease could not be renewed: %s", str(error) or "no answer in time")
+                self.assert_held()
+
+    async def release(self) -> None:
+        """Hand the Lease back, so that the next leader need not wait; only after the last write has ended."""
+        spec = {**self._lease.get("spec", {}), "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
+        try:
+            async with asyncio.timeout(self._interval * 2):
+                await self._client.replace(LEASES, LEASE_NAME, {**self._lease, "spec": spec}, self._namespace)
+        except (BackstayError, TimeoutError) as error:
+            log.warning("the lease could not be released, the next leader has to wait: %s", str(error) or "no answer")
+
+    def _is_free(self, record: _Record | None, since: float) -> bool:
+        if record is None or not record.holder:
+            return True
+        return self._clock.monotonic() - since >= max(record.duration_seconds, self._duration)
+
+    async def _read(self) -> Json | None:
+        try:
+            return await self._client.get(LEASES, LEASE_NAME, self._namespace)
+        except NotFound:
+            return None
+
+    async def _take(self, lease: Json | None, record: _Record | None) -> bool:
+        asked = self._clock.monotonic()
+        transitions = 0 if record is None else record.transitions + 1
+        body = {
+            **(lease or {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}),
+            "metadata": (lease or {}).get("metadata", {"name": LEASE_NAME, "namespace": self._namespace}),
+            "spec": {
+                "holderIdentity": self._identity,
+                "leaseDurationSeconds": self._duration,
+                "acquireTime": _now(),
+                "renewTime": _now(),
+                "leaseTransitions": transitions,
+            },
+        }
+        try:
+            if lease is None:
+                self._lease = await self._client.create(LEASES, body, self._namespace)
+            else:
+                self._lease = await self._client.replace(LEASES, LEASE_NAME, body, self._namespace)
+        except (Conflict, NotFound):
+            return False
+        self._renewed = asked
+        return True
+
+    async def _renew(self) -> None:
+        asked = self._clock.monotonic()
+        spec = {**self._lease["spec"], "renewTime": _now()}
+        try:
+            self._lease = await self._client.replace(LEASES, LEASE_NAME, {**self._lease, "spec": spec}, self._namespace)
+        except (Conflict, NotFound) as error:
+            await self._recognize(error)
+        # From when it was asked, not answered: that is the earliest moment from which anybody else counts.
+        self._renewed = asked
+
+    async def _recognize(self, error: BackstayError) -> None:
+        """Find out whether the conflict is our own earlier write, whose answer was lost, or somebody else."""
+        lease = await self._read()
+        if lease is None or _Record.of(lease).holder != self._identity:
+            holder = _Record.of(lease).holder if lease else "nobody"
+            message = f"lost leadership: lease {self._namespace}/{LEASE_NAME} is held by {holder or 'nobody'} now"
+            raise LeadershipLost(message) from error
+        self._lease = lease
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
