@@ -1,0 +1,129 @@
+"""EdgeDevice as JSON ⇄ the core's device record, without a model in between.
+
+There are up to a hundred thousand devices and each change of one passes here, so the parsing is written
+out by hand; the API server's schema has already checked the document.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Final
+
+from backstay.core.devices import (
+    Assignment,
+    Device,
+    DeviceName,
+    PlaneState,
+    PlaneStatus,
+    RevisionName,
+    Step,
+    StepType,
+)
+from backstay.core.planes import ContentDigest, Plane
+from backstay.errors import Refused
+
+Json = dict[str, Any]
+
+_STATES: Final = {state.value: state for state in PlaneState}
+_TYPES: Final = {step_type.value: step_type for step_type in StepType}
+_PLANES: Final = tuple((plane, plane.value) for plane in Plane)
+_PLANE_NAMED: Final = {plane.value: plane for plane in Plane}
+_NOTHING: Final[Json] = {}
+
+
+def namespace_of(raw: Json) -> str:
+    """The namespace of an object."""
+    return str(raw["metadata"].get("namespace", ""))
+
+
+def device_from(raw: Json) -> Device:
+    """Read a device; the groups that select it are not its own business and are left empty.
+
+    Raises:
+        Refused: a field that the schema demands is missing or means nothing.
+    """
+    try:
+        return _device(raw)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        message = (
+            f"EdgeDevice {raw.get('metadata', _NOTHING).get('name')} cannot be read: {error!r}; is its CRD up to date?"
+        )
+        raise Refused(message) from error
+
+
+def _device(raw: Json) -> Device:
+    metadata, spec, status = raw["metadata"], raw["spec"], raw.get("status") or _NOTHING
+    desired = spec.get("desired") or _NOTHING
+    return Device(
+        name=DeviceName(metadata["name"]),
+        labels=MappingProxyType(metadata.get("labels") or {}),
+        device_class=spec["class"],
+        gateway=spec.get("gateway") or spec.get("node") or "",
+        reachable=_is_reachable(status),
+        revoked=bool(spec.get("revoked")),
+        rollback_capable=status.get("rollbackCapable") is not False,
+        planes=_planes(status.get("planes") or _NOTHING),
+        assigned={plane: _assignment(found) for plane, name in _PLANES if (found := desired.get(name))},
+        step=_step(desired),
+        failing=tuple((status.get("health") or _NOTHING).get("failing") or ()),
+        resource_version=metadata.get("resourceVersion", ""),
+        uid=metadata.get("uid", ""),
+    )
+
+
+def _is_reachable(status: Json) -> bool:
+    """Whether the device's gateway says so; one that was never heard of is not."""
+    return any(
+        condition["type"] == "Reachable" and condition["status"] == "True"
+        for condition in status.get("conditions") or ()
+    )
+
+
+def _planes(reports: Json) -> Mapping[Plane, PlaneStatus]:
+    return {plane: _plane_status(found) for plane, name in _PLANES if (found := reports.get(name))}
+
+
+def _plane_status(report: Json) -> PlaneStatus:
+    return PlaneStatus(
+        running=_digest(report.get("running")),
+        version=report.get("version", ""),
+        fallback=_digest(report.get("fallback")),
+        fallback_version=report.get("fallbackVersion", ""),
+        state=_STATES[report.get("state", "Idle")],
+        step=report.get("step", 0),
+        reason=report.get("reason", ""),
+        since=_time(report.get("since")),
+    )
+
+
+def _assignment(found: Json) -> Assignment:
+    return Assignment(
+        plan=found["plan"],
+        revision=RevisionName(found["revision"]),
+        ring=found.get("ring", ""),
+        version=found.get("version", ""),
+        content=ContentDigest(found["content"]),
+        artifact=found.get("artifact", ""),
+    )
+
+
+def _step(desired: Json) -> Step | None:
+    if not (step := desired.get("step")):
+        return None
+    issued = datetime.fromisoformat(step["issued"])
+    return Step(
+        number=step["number"],
+        plane=_PLANE_NAMED[step["plane"]],
+        type=_TYPES[step["type"]],
+        issued=issued,
+        expires=_time(desired.get("expires")) or issued,
+        withdrawn=bool(step.get("withdrawn")),
+    )
+
+
+def _digest(text: str | None) -> ContentDigest | None:
+    return ContentDigest(text) if text else None
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
