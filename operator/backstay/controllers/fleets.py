@@ -1,0 +1,162 @@
+"""The devices of every namespace, the groups that select them, and each plan's view of its own.
+
+Everything here is kept as devices change: an event costs the number of groups and plans of its
+namespace, never the number of devices.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from backstay.adapters.kube.informer import is_newer
+from backstay.controllers.wakes import Key, Wakes
+from backstay.core.devices import Device, DeviceName, RevisionName
+from backstay.core.fleet import FleetView
+from backstay.core.plan import Plan, Ring
+from backstay.core.planes import ContentDigest, Plane, Release
+from backstay.core.selectors import Selector
+
+Running = tuple[Plane, str, ContentDigest | None]
+
+
+@dataclass(slots=True)
+class GroupCounts:
+    """What the devices of one group report, counted."""
+
+    devices: int = 0
+    ready: int = 0
+    classes: Counter[str] = field(default_factory=Counter)
+    running: Counter[Running] = field(default_factory=Counter)
+
+    def add(self, device: Device, sign: int) -> None:
+        """Count a device in, or out with -1."""
+        self.devices += sign
+        self.ready += sign * (device.reachable and not device.failing)
+        self.classes[device.device_class] += sign
+        for plane, status in device.planes.items():
+            if status.running is not None:
+                self.running[plane, status.version, status.running] += sign
+
+
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    """What a plan's view was made from; it is made anew when any of it differs."""
+
+    revision: RevisionName
+    rings: tuple[Ring, ...]
+    target: Mapping[Plane, Release]
+    groups: frozenset[str]
+
+
+class Fleets:
+    """All devices that the operator sees."""
+
+    def __init__(self, wakes: Wakes) -> None:
+        self._wakes = wakes
+        self._devices: defaultdict[str, dict[DeviceName, Device]] = defaultdict(dict)
+        self._selectors: defaultdict[str, dict[str, Selector]] = defaultdict(dict)
+        self._groups_of: dict[tuple[str, frozenset[tuple[str, str]]], frozenset[str]] = {}
+        self._views: dict[Key, tuple[_Basis, FleetView]] = {}
+        self._counts: defaultdict[Key, GroupCounts] = defaultdict(GroupCounts)
+        self.changed_groups: Final[set[Key]] = set()
+        """Groups whose counts may differ since somebody last cleared this."""
+
+    def get(self, namespace: str, name: DeviceName) -> Device | None:
+        """One device."""
+        return self._devices[namespace].get(name)
+
+    def put(self, found: tuple[str, Device]) -> None:
+        """Take in a device as the server sent it, unless a newer version is here already."""
+        namespace, device = found
+        known = self._devices[namespace].get(device.name)
+        if known is None or is_newer(device.resource_version, known.resource_version):
+            self._take(namespace, known, device)
+
+    def put_answer(self, namespace: str, device: Device) -> None:
+        """Take in the answer to our own write; one that arrives after the device is gone does not bring it back."""
+        known = self._devices[namespace].get(device.name)
+        if known is not None and is_newer(device.resource_version, known.resource_version):
+            self._take(namespace, known, device)
+
+    def remove(self, namespace: str, name: str) -> None:
+        """Forget a device that is gone."""
+        known = self._devices[namespace].pop(DeviceName(name), None)
+        if known is None:
+            return
+        self._count(namespace, known, -1)
+        for key, (basis, view) in self._views_of(namespace):
+            if known.groups & basis.groups:
+                view.remove(known.name)
+                self._wakes.wake([key])
+
+    def set_group(self, namespace: str, name: str, selector: Selector | None) -> None:
+        """A group selects otherwise now, or with None not at all; its devices are sorted anew."""
+        before = self._selectors[namespace].get(name)
+        if before == selector:
+            return
+        if selector is None:
+            del self._selectors[namespace][name]
+        else:
+            self._selectors[namespace][name] = selector
+        self._groups_of.clear()
+        for device in tuple(self._devices[namespace].values()):
+            self._take(namespace, device, device)
+        self.changed_groups.add((namespace, name))
+
+    def view(self, plan: Plan, revision: RevisionName, groups: Iterable[str]) -> FleetView:
+        """The plan's devices, kept up to date from now on."""
+        key = (plan.namespace, plan.name)
+        basis = _Basis(revision, plan.rings, plan.target, frozenset(groups))
+        known = self._views.get(key)
+        if known is not None and known[0] == basis:
+            return known[1]
+        mine = (device for device in self._devices[plan.namespace].values() if device.groups & basis.groups)
+        view = FleetView(plan, revision, mine)
+        self._views[key] = (basis, view)
+        return view
+
+    def forget(self, key: Key) -> None:
+        """Keep no view for a plan that is gone."""
+        self._views.pop(key, None)
+
+    def counts(self, namespace: str, group: str) -> GroupCounts:
+        """What the devices of a group report."""
+        return self._counts[namespace, group]
+
+    def classes(self, namespace: str, groups: Iterable[str]) -> tuple[str, ...]:
+        """The device classes that occur in some groups."""
+        found = {name for group in groups for name, count in self.counts(namespace, group).classes.items() if count > 0}
+        return tuple(sorted(found))
+
+    def _take(self, namespace: str, known: Device | None, device: Device) -> None:
+        device = replace(device, groups=self._groups(namespace, device))
+        self._devices[namespace][device.name] = device
+        if known is not None:
+            self._count(namespace, known, -1)
+        self._count(namespace, device, +1)
+        for key, (basis, view) in self._views_of(namespace):
+            if device.groups & basis.groups:
+                view.put(device)
+            elif known is not None and known.groups & basis.groups:
+                view.remove(device.name)
+            else:
+                continue
+            self._wakes.wake([key])
+
+    def _count(self, namespace: str, device: Device, sign: int) -> None:
+        for group in device.groups:
+            self._counts[namespace, group].add(device, sign)
+            self.changed_groups.add((namespace, group))
+
+    def _groups(self, namespace: str, device: Device) -> frozenset[str]:
+        """The groups that select a device; devices that share their labels share the answer."""
+        key = (namespace, frozenset(device.labels.items()))
+        if (known := self._groups_of.get(key)) is None:
+            selectors = self._selectors[namespace].items()
+            known = frozenset(name for name, selector in selectors if selector.matches(device.labels))
+            self._groups_of[key] = known
+        return known
+
+    def _views_of(self, namespace: str) -> list[tuple[Key, tuple[_Basis, FleetView]]]:
+        return [(key, held) for key, held in self._views.items() if key[0] == namespace]

@@ -1,0 +1,86 @@
+"""Says what happens to a plan, once: as Events for people, as lines in the log for whoever runs the operator."""
+
+import logging
+from collections import Counter
+from typing import Final
+
+from backstay.api import ReleasePlan
+from backstay.controllers.failpoints import Failpoints
+from backstay.controllers.orders import Done, Result
+from backstay.controllers.plan_conditions import Standing, troubles
+from backstay.controllers.wakes import Key
+from backstay.core.actions import Decision, Dispatch, Freeze, Withdraw
+from backstay.core.plan import Plan
+from backstay.core.revision import Phase
+from backstay.ports.journal import Entry, Journal, Subject, Weight
+
+_BAD: Final = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK, Phase.UNRESOLVED, Phase.HALTED})
+
+log = logging.getLogger(__name__)
+
+
+class Narrator:
+    """The voice of one plan."""
+
+    def __init__(self, key: Key, journal: Journal, failpoints: Failpoints) -> None:
+        self._key = key
+        self._journal = journal
+        self._failpoints = failpoints
+        self._told: tuple[str, ...] | None = None
+
+    def moved(self, plan: ReleasePlan, ruling: Plan, decision: Decision) -> None:
+        """The plan entered another phase, or another revision."""
+        state = decision.state
+        ring = f" ring {ruling.rings[state.ring].name}" if state.phase in {Phase.ROLLING, Phase.SOAKING} else ""
+        plane = f" {state.plane}" if state.plane and state.phase in {Phase.ROLLING_BACK, Phase.VERIFYING} else ""
+        why = "; ".join(because.message for because in decision.because)
+        log.info("%s/%s: %s%s%s: %s", *self._key, state.phase, ring, plane, why)
+        weight = Weight.WARNING if state.phase in _BAD else Weight.NORMAL
+        reason = state.phase.value if state.phase in _BAD else decision.because[0].reason.value
+        self._record(plan, reason, f"{state.revision} {state.phase}{ring}{plane}: {why}", weight)
+
+    def stays(self, plan: ReleasePlan, decision: Decision) -> None:
+        """Nothing moved; say so when the reasons for it are others than before."""
+        stuck = troubles(decision, Standing())
+        reasons = tuple(because.reason.value for because in stuck)
+        if reasons == self._told or (self._told is None and not reasons):
+            self._told = reasons
+            return
+        self._told = reasons
+        if stuck:
+            words = "; ".join(because.message for because in stuck)
+            log.warning("%s/%s: %s: %s", *self._key, reasons[0], words)
+            self._record(plan, reasons[0], words, Weight.WARNING)
+        else:
+            log.info("%s/%s: goes on", *self._key)
+
+    def acted(self, plan: ReleasePlan, results: list[Result]) -> None:
+        """Actions were carried out, or were not."""
+        self._ordered([r.action for r in results if r.done is Done.DONE and isinstance(r.action, Dispatch)])
+        for result in results:
+            match result.action, result.done:
+                case Freeze() as freeze, Done.DONE:
+                    what = f"{freeze.plane} {freeze.version} is frozen ({freeze.conviction}) by hold {freeze.hold_name}"
+                    log.warning("%s/%s: %s: %s", *self._key, what, freeze.evidence)
+                    self._record(plan, "Frozen", f"{what}: {freeze.evidence}", Weight.WARNING)
+                case Withdraw(device=device), Done.DONE:
+                    log.info("%s/%s: withdrew the order of %s", *self._key, device)
+                case action, Done.REFUSED:
+                    log.warning("%s/%s: %s was refused: %s", *self._key, type(action).__name__, result.problem)
+                    self._record(plan, "WriteRefused", result.problem, Weight.WARNING)
+                case _, Done.LOST:
+                    log.warning("%s/%s: %s", *self._key, result.problem)
+                case _:
+                    pass
+
+    def _ordered(self, orders: list[Dispatch]) -> None:
+        kinds = Counter(f"{order.type.lower()} {order.release} in ring {order.ring}" for order in orders)
+        for kind, count in sorted(kinds.items()):
+            log.info("%s/%s: ordered %d devices to %s", *self._key, count, kind)
+
+    def _record(self, plan: ReleasePlan, reason: str, message: str, weight: Weight) -> None:
+        self._failpoints.passing("before-event")
+        metadata = plan.metadata
+        subject = Subject(plan.api_version, plan.kind, metadata.namespace, metadata.name, metadata.uid)
+        self._journal.record(Entry(subject, reason, message, weight))
+        self._failpoints.passing("after-event")

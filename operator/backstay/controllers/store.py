@@ -1,0 +1,121 @@
+"""All that the operator knows of the cluster, in memory, and who must look again when it changes."""
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from backstay.adapters.kube.client import (
+    DEVICE_GROUPS,
+    HEALTH_RULES,
+    HOLDS,
+    RELEASE_PLANS,
+    KubeClient,
+    Resource,
+)
+from backstay.api import DeviceGroup, HealthRule, ReleasePlan
+from backstay.api import Hold as WrittenHold
+from backstay.api.conversion import hold_from, selector_from
+from backstay.controllers.fleets import Fleets
+from backstay.controllers.shelf import Shelf
+from backstay.controllers.wakes import Wakes
+from backstay.core.holds import Hold
+from backstay.errors import Unavailable
+
+SWEEP_SECONDS: Final = 30.0
+
+log = logging.getLogger(__name__)
+
+
+class Store:
+    """Plans, groups, rules and holds by kopf's events, devices by the informer, and own writes at once."""
+
+    def __init__(self) -> None:
+        self.wakes: Final = Wakes()
+        self.fleets: Final = Fleets(self.wakes)
+        self.plans: Final = Shelf(ReleasePlan, self._plan_changed)
+        self.groups: Final = Shelf(DeviceGroup, self._group_changed)
+        self.rules: Final = Shelf(HealthRule, self._rule_changed)
+        self.holds: Final = Shelf(WrittenHold, self._hold_changed)
+        self._plan_uids: dict[tuple[str, str], str | None] = {}
+        self.plans_changed: Final = asyncio.Event()
+        """Set when a plan has come or gone."""
+        self.reports_due: Final = asyncio.Event()
+        """Set when a group, rule or hold has changed, so that its own status may be out of date."""
+
+    @property
+    def shelves(self) -> dict[Resource, Shelf[Any]]:
+        """Where the objects of each kind are kept."""
+        return {
+            RELEASE_PLANS: self.plans,
+            DEVICE_GROUPS: self.groups,
+            HEALTH_RULES: self.rules,
+            HOLDS: self.holds,
+        }
+
+    def holds_in(self, namespace: str) -> tuple[Hold, ...]:
+        """The holds of a namespace; one that cannot be read stops everything rather than nothing."""
+        return tuple(
+            Hold(name, reason=f"it cannot be read: {seen.problem}") if seen.model is None else hold_from(seen.model)
+            for name, seen in self.holds.of_namespace(namespace)
+        )
+
+    def paused_groups(self, namespace: str) -> frozenset[str]:
+        """The groups of a namespace on which nothing new may start."""
+        groups = self.groups.of_namespace(namespace)
+        return frozenset(name for name, seen in groups if seen.model is not None and seen.model.spec.paused)
+
+    def rivals(self, namespace: str, plan: str) -> frozenset[str]:
+        """The other plans of a namespace."""
+        return frozenset(name for name, _ in self.plans.of_namespace(namespace) if name != plan)
+
+    async def sweep(self, client: KubeClient) -> None:
+        """Read every plan, group, rule and hold with quorum.
+
+        Raises:
+            Forbidden, Unavailable
+        """
+        for resource, shelf in self.shelves.items():
+            items: list[dict[str, Any]] = []
+            version = ""
+            async for page in client.list_pages(resource):
+                version = version or page.resource_version
+                items.extend(page.items)
+            shelf.sweep(items, version)
+
+    async def keep_swept(self, client: KubeClient) -> None:
+        """Find what a watch has missed: kopf says nothing of objects that went while it was not connected."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                await self.sweep(client)
+            except Unavailable as error:
+                log.warning("%s", error)
+
+    def _plan_changed(self, namespace: str, name: str) -> None:
+        key = (namespace, name)
+        self.wakes.wake([key])
+        seen = self.plans.get(key)
+        uid = None if seen is None else seen.raw["metadata"]["uid"]
+        if self._plan_uids.get(key) != uid:
+            self._plan_uids[key] = uid
+            self.plans_changed.set()
+            # A plan that comes or goes is a rival of the others in its namespace.
+            self.wakes.wake_namespace(namespace)
+
+    def _group_changed(self, namespace: str, name: str) -> None:
+        seen = self.groups.get((namespace, name))
+        selector = None if seen is None or seen.model is None else selector_from(seen.model.spec.selector)
+        self.fleets.set_group(namespace, name, selector)
+        self.fleets.changed_groups.add((namespace, name))
+        self.reports_due.set()
+        self.wakes.wake_namespace(namespace)
+
+    def _rule_changed(self, namespace: str, name: str) -> None:
+        del name
+        self.reports_due.set()
+        self.wakes.wake_namespace(namespace)
+
+    def _hold_changed(self, namespace: str, name: str) -> None:
+        del name
+        self.reports_due.set()
+        self.wakes.wake_namespace(namespace)
