@@ -40,8 +40,8 @@ def matchers(selector: VectorSelector) -> set[tuple[str, str, str]]:
 def test_resolve_scopes_the_info_series_when_it_looks_at_a_ring():
     query = f"avg(backstay_inference_accuracy * on(namespace, device) group_left() {SCOPED})"
     assert resolved(query) == (
-        f"avg( backstay_inference_accuracy{{{OWN}}} * on (namespace, device) group_left () "
-        f'backstay_device_info{{{OWN},plan="vision",revision="3f9c-2",ring="canary"}} )'
+        f"avg(backstay_inference_accuracy{{{OWN}}} * on (namespace, device) group_left () "
+        f'backstay_device_info{{{OWN},plan="vision",revision="3f9c-2",ring="canary"}})'
     )
 
 

@@ -148,7 +148,8 @@ def _confined(selector: VectorSelector, scope: Iterable[Matcher], own: Matcher) 
     # The library renders a selector without escaping its values, so only the part without any is taken from it.
     name, selector.name, selector.matchers = selector.name, None, Matchers([])
     modifiers = str(selector).removeprefix("{}")
-    return promql_parser.parse(f"{name or ''}{{{','.join(map(_rendered, matchers))}}}{modifiers}")
+    text = f"{name or ''}{{{','.join(map(_rendered, matchers))}}}{modifiers}"
+    return _parse(text, text)
 
 
 def _rendered(matcher: Matcher) -> str:
@@ -163,8 +164,12 @@ def _quoted(text: str) -> str:
 
 
 def _on_one_line(tree: Expr) -> str:
-    # Inside of texts the library writes line feeds as \n.
-    return " ".join(line.strip(" ") for line in tree.prettify().split("\n"))
+    # No line breaks inside of a text: the library writes line feeds there as \n.
+    line = ""
+    for part in map(str.strip, tree.prettify().split("\n")):
+        is_close = not line or line.endswith("(") or part.startswith(")")
+        line += part if is_close else f" {part}"
+    return line
 
 
 def _check_confined(text: str, namespace: str) -> None:
