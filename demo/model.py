@@ -48,8 +48,8 @@ class Recipe:
 
 FACTORY: Final = Recipe("0.9.0", hidden=8, epochs=8)
 FIRST: Final = Recipe("1.0.0", hidden=16, epochs=8)
-BETTER: Final = Recipe("1.1.0", hidden=32, epochs=60)
-MISQUANTISED: Final = Recipe("1.2.0", hidden=32, epochs=60, zero_point=ZeroPoint.ADDED)
+BETTER: Final = Recipe("1.1.0", hidden=96, epochs=60)
+MISQUANTISED: Final = Recipe("1.2.0", hidden=96, epochs=60, zero_point=ZeroPoint.ADDED)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
