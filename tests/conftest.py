@@ -1,7 +1,13 @@
 """What all tests share."""
 
+import asyncio
+
 from hypothesis import HealthCheck, settings
 
 # On a busy machine of two cores an example may take long without anything being wrong.
 settings.register_profile("backstay", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("backstay")
+
+# Between two tests pytest-asyncio asks for the current loop; unless it was told that there is none, Python 3.11 makes
+# one for the answer, and nobody closes it.
+asyncio.set_event_loop(None)

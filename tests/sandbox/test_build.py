@@ -1,0 +1,133 @@
+"""The build around Go; Go itself is played by a small program, because the real one takes minutes."""
+
+import fcntl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backstay.errors import Refused
+from backstay.sandbox import golang
+from backstay.sandbox.build import PROGRAMS, build_kubernetes, flags, kubernetes_binaries
+from backstay.sandbox.command import CommandFailed
+from backstay.sandbox.golang import Go, find_go
+
+GO = """#!/bin/sh
+echo "$@" >> {calls}
+case "$1" in
+env) echo go{version} ;;
+list) printf 'a\\nb\\n' ;;
+mod) printf '{{\\n}}\\n' ;;
+build) {build}
+    ;;
+esac
+"""
+BUILD = """
+while [ "$1" != -o ]; do shift; done
+for program in kube-apiserver kube-controller-manager kubectl; do : >"$2/$program"; done
+"""
+
+
+class Machine:
+    """A machine with a Go and an empty cache."""
+
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.directory = directory
+        self.calls = directory / "calls"
+        self.said: list[str] = []
+        monkeypatch.setenv("XDG_CACHE_HOME", str(directory / "cache"))
+        monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
+        self.install_go("1.26.1")
+
+    def install_go(self, version: str, build: str = BUILD) -> Go:
+        program = self.directory / "go"
+        program.write_text(GO.format(calls=self.calls, version=version, build=build))
+        program.chmod(0o755)
+        find_go.cache_clear()
+        return Go(str(program), f"go{version}")
+
+    def builds(self) -> int:
+        calls = self.calls.read_text().splitlines() if self.calls.exists() else []
+        return sum(call.startswith("build ") for call in calls)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path, monkeypatch)
+
+
+def test_programs_are_built_once_when_nothing_changes(machine: Machine):
+    first = build_kubernetes(find_go(), machine.said.append)
+    second = build_kubernetes(find_go(), machine.said.append)
+
+    assert first == second == kubernetes_binaries()
+    assert {path.name for path in first.iterdir()} == set(PROGRAMS)
+    assert machine.builds() == 1
+    assert any(line.startswith("building Kubernetes, once: 2 packages") for line in machine.said)
+    assert any("building Kubernetes, once: done in 0:0" in line for line in machine.said)
+
+
+def test_programs_are_built_anew_when_go_is_another(machine: Machine):
+    first = build_kubernetes(find_go(), machine.said.append)
+
+    second = build_kubernetes(machine.install_go("1.26.2"), machine.said.append)
+
+    assert first != second
+    assert machine.builds() == 2
+
+
+def test_programs_are_not_there_when_the_build_failed(machine: Machine):
+    go = machine.install_go("1.26.1", build="echo no space left on device; exit 2")
+
+    with pytest.raises(CommandFailed, match="no space left on device"):
+        build_kubernetes(go, machine.said.append)
+
+    with pytest.raises(Refused, match="make setup"):
+        kubernetes_binaries()
+    cached = [path.name for path in (machine.directory / "cache/backstay/kubernetes").iterdir() if path.is_dir()]
+    assert cached == []
+
+
+def test_second_build_waits_and_uses_the_first_when_two_run_at_once(machine: Machine):
+    home = machine.directory / "cache/backstay/kubernetes"
+    home.mkdir(parents=True)
+    program = """
+from backstay.sandbox.build import build_kubernetes
+from backstay.sandbox.golang import find_go
+build_kubernetes(find_go(), lambda line: print(line, flush=True))
+"""
+    with (home / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as second:
+            assert second.stdout is not None
+            assert second.stdout.readline() == "another process is building Kubernetes: waiting for it\n"
+            assert machine.builds() == 0
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            second.communicate()
+
+    assert second.returncode == 0
+    assert machine.builds() == 1
+
+
+def test_version_is_the_one_that_the_module_requires():
+    assert flags()[-1].endswith("gitVersion=v1.35.4")
+
+
+@pytest.mark.parametrize("version", ["1.19.8", "1.24.9", "0.1"])
+def test_go_of_the_machine_is_not_used_when_it_is_too_old(machine: Machine, version: str):
+    machine.install_go(version)
+
+    with pytest.raises(Refused, match=r"Go 1\.25 or later.*make setup"):
+        find_go()
+
+
+def test_own_go_is_used_when_the_machine_has_none(machine: Machine):
+    (machine.directory / "go").unlink()
+    own = golang._own()
+    own.parent.mkdir(parents=True)
+    own.write_text("#!/bin/sh\necho go1.27.3\n")
+    own.chmod(0o755)
+    find_go.cache_clear()
+
+    assert find_go() == Go(str(own), "go1.27.3")
