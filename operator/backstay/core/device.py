@@ -334,7 +334,7 @@ def _noted(progress: Progress, event: Event, now: float) -> Progress:
     return replace(progress, results=tuple(newest.values()))
 
 
-def _stimulus(progress: Progress, event: Event, now: float) -> Stimulus:
+def _stimulus(progress: Progress, event: Event, now: float) -> Stimulus:  # noqa: PLR0911 - one for each event
     match event:
         case Ordered(order, source):
             return Stimulus.NOTHING if order.repeats(progress.order) else _ORDERED[source]

@@ -76,9 +76,12 @@ class Digits:
         """
         try:
             with np.load(path) as file:
-                return cls(file["x"].astype(np.uint8), file["y"].astype(np.int64))
+                digits = cls(file["x"].astype(np.uint8), file["y"].astype(np.int64))
         except (OSError, KeyError, ValueError) as error:
             raise Refused(f"{path} is no set of digits (an .npz with x and y): {error}") from error
+        if not len(digits.y) or digits.x.shape[:1] != digits.y.shape:
+            raise Refused(f"{path} has {len(digits.x)} pictures and {len(digits.y)} labels; one of each is needed")
+        return digits
 
 
 class Serving:

@@ -1,0 +1,203 @@
+"""One plane of a device: the ways through its state machine, one by one."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from backstay.core.device import (
+    Activated,
+    Booted,
+    Canceled,
+    Cause,
+    Downloaded,
+    Event,
+    Instruction,
+    Order,
+    Ordered,
+    Probe,
+    Probed,
+    ProbeResult,
+    Progress,
+    Reason,
+    Refused,
+    Source,
+    Switching,
+    Ticked,
+    advance,
+)
+from backstay.core.device_record import from_record, requirements, to_record
+from backstay.core.devices import PlaneState, StepType
+from backstay.core.planes import ContentDigest, Plane
+
+OLD, NEW = (ContentDigest(f"sha256:{digit * 64}") for digit in "01")
+ORDER = Order(
+    number=7,
+    plane=Plane.MODEL,
+    type=StepType.INSTALL,
+    content=NEW,
+    version="7.2.0",
+    probes=(Probe("camera", "InputPresent", (("input", "camera0"),)), Probe("replay", "SampleReplay")),
+    window=timedelta(minutes=5),
+    requires=requirements({"firmware": ">=2.2.0,<3.0.0"}),
+)
+REMOTE, DOWNLOADED, ACTIVATED = Ordered(ORDER, Source.REMOTE), Downloaded(NEW), Activated(NEW)
+GOOD = Probed((ProbeResult("camera", passed=True), ProbeResult("replay", passed=True)))
+BAD = Probed((ProbeResult("camera", passed=False), ProbeResult("replay", passed=True)))
+WATCHDOG = Cause(Reason.WATCHDOG)
+
+
+def after(*events: Event, now: float = 100.0) -> Progress:
+    progress = Progress()
+    for event in events:
+        progress = advance(progress, event, now).progress
+    return progress
+
+
+def booted(content: ContentDigest, *, held: bool = True, on_trial: bool = False, fell_back: bool = False) -> Booted:
+    return Booted(content, held, on_trial, fell_back, WATCHDOG)
+
+
+ON_TRIAL = after(REMOTE, DOWNLOADED, Switching(), ACTIVATED)
+
+
+def test_order_is_downloaded_checked_switched_and_proved() -> None:
+    progress, seen = Progress(), []
+    for event in (REMOTE, DOWNLOADED, Switching(), ACTIVATED, GOOD):
+        outcome = advance(progress, event, 100.0)
+        progress = outcome.progress
+        seen.append((str(progress.state), [x.name for x in outcome.instructions]))
+    assert seen == [
+        ("Downloading", ["DOWNLOAD"]),
+        ("Verified", ["SWITCH"]),
+        ("Installing", []),
+        ("PendingConfirm", []),
+        ("Confirmed", ["CONFIRM", "REPORT"]),
+    ]
+
+
+def test_order_needs_no_download_when_the_spare_slot_holds_it() -> None:
+    outcome = advance(Progress(), Ordered(ORDER, Source.HELD), 0)
+    assert (outcome.progress.state, outcome.instructions) == (PlaneState.VERIFIED, (Instruction.SWITCH,))
+
+
+def test_order_is_proved_and_never_undone_when_it_runs_already() -> None:
+    progress = after(Ordered(ORDER, Source.RUNNING), now=0)
+    assert progress.state is PlaneState.PENDING_CONFIRM
+    outcome = advance(progress, Ticked(), 300)
+    assert (outcome.progress.state, outcome.instructions) == (PlaneState.FAILED, (Instruction.REPORT,))
+
+
+def test_download_fails_when_the_digest_is_another() -> None:
+    progress = after(REMOTE, Downloaded(OLD))
+    assert (progress.state, str(progress.cause)) == (PlaneState.FAILED, f"DigestMismatch: the bytes are {OLD}")
+
+
+def test_window_ends_in_a_fall_back_that_names_the_probes() -> None:
+    progress = advance(ON_TRIAL, BAD, 399).progress
+    assert progress.state is PlaneState.PENDING_CONFIRM
+    outcome = advance(progress, Ticked(), 400)
+    assert outcome.instructions == (Instruction.FALL_BACK, Instruction.REPORT)
+    assert str(outcome.progress.cause) == "ProbeFailed: camera"
+
+
+def test_window_ends_in_a_timeout_when_no_probe_has_spoken() -> None:
+    assert str(advance(ON_TRIAL, Ticked(), 400).progress.cause) == "ConfirmTimeout"
+
+
+def test_proofs_come_too_late_when_the_window_is_over() -> None:
+    assert advance(ON_TRIAL, GOOD, 400).progress.state is PlaneState.ROLLED_BACK
+
+
+def test_probe_that_fails_after_it_passed_counts_as_failing() -> None:
+    progress = advance(ON_TRIAL, Probed((ProbeResult("camera", passed=True),)), 110).progress
+    progress = advance(progress, BAD, 120).progress
+    assert progress.state is PlaneState.PENDING_CONFIRM
+    assert advance(progress, GOOD, 130).progress.state is PlaneState.CONFIRMED
+
+
+def test_proofs_from_before_the_change_do_not_count() -> None:
+    progress = after(REMOTE, GOOD, DOWNLOADED, GOOD, Switching(), GOOD, ACTIVATED)
+    assert (progress.state, progress.results) == (PlaneState.PENDING_CONFIRM, ())
+
+
+@pytest.mark.parametrize(
+    ("before", "boot", "state"),
+    [
+        (after(REMOTE), booted(OLD, held=False), PlaneState.DOWNLOADING),
+        (after(REMOTE), booted(OLD), PlaneState.VERIFIED),
+        (after(REMOTE, DOWNLOADED), booted(OLD), PlaneState.VERIFIED),
+        (after(REMOTE, DOWNLOADED, Switching()), booted(OLD), PlaneState.VERIFIED),
+        (after(REMOTE, DOWNLOADED, Switching()), booted(OLD, held=False), PlaneState.DOWNLOADING),
+        (after(REMOTE, DOWNLOADED, Switching()), booted(OLD, fell_back=True), PlaneState.ROLLED_BACK),
+        (after(REMOTE, DOWNLOADED, Switching()), booted(NEW, on_trial=True), PlaneState.PENDING_CONFIRM),
+        (ON_TRIAL, booted(OLD), PlaneState.ROLLED_BACK),
+        (ON_TRIAL, booted(NEW), PlaneState.PENDING_CONFIRM),
+    ],
+)
+def test_open_order_goes_on_as_the_bytes_say_when_the_device_boots(
+    before: Progress, boot: Booted, state: PlaneState
+) -> None:
+    outcome = advance(from_record(to_record(before)), boot, 3.0)
+    assert outcome.progress.state is state
+    if state is PlaneState.ROLLED_BACK:
+        assert outcome.progress.cause == WATCHDOG
+    if state is PlaneState.PENDING_CONFIRM:
+        assert outcome.progress.confirm_by == 303.0
+
+
+def test_trial_without_an_order_is_undone_when_the_device_boots() -> None:
+    done = advance(ON_TRIAL, Ticked(), 400).progress
+    for progress in (Progress(), done):
+        outcome = advance(progress, booted(NEW, on_trial=True), 0)
+        assert (outcome.progress.state, outcome.instructions) == (progress.state, (Instruction.FALL_BACK,))
+        assert outcome.progress.cause == progress.cause
+
+
+@pytest.mark.parametrize(
+    ("before", "state", "instructions"),
+    [
+        (after(REMOTE), PlaneState.FAILED, (Instruction.REPORT,)),
+        (after(REMOTE, DOWNLOADED), PlaneState.FAILED, (Instruction.REPORT,)),
+        (ON_TRIAL, PlaneState.ROLLED_BACK, (Instruction.FALL_BACK, Instruction.REPORT)),
+        (after(Ordered(ORDER, Source.RUNNING)), PlaneState.FAILED, (Instruction.REPORT,)),
+    ],
+)
+def test_cancel_ends_the_order(before: Progress, state: PlaneState, instructions: tuple[Instruction, ...]) -> None:
+    outcome = advance(before, Canceled(), 101)
+    assert (outcome.progress.state, outcome.instructions) == (state, instructions)
+    assert outcome.progress.cause == Cause(Reason.CANCELED)
+
+
+def test_cancel_changes_nothing_when_the_order_is_over() -> None:
+    confirmed = advance(ON_TRIAL, GOOD, 101).progress
+    assert advance(confirmed, Canceled(), 102).progress == confirmed
+
+
+def test_order_is_not_begun_again_when_it_is_delivered_again() -> None:
+    confirmed = advance(ON_TRIAL, GOOD, 101).progress
+    again = Ordered(replace(ORDER, probes=ORDER.probes[:1]), Source.REMOTE)
+    assert advance(confirmed, again, 102).progress == confirmed
+
+
+def test_next_order_begins_when_the_last_is_over() -> None:
+    failed = after(REMOTE, Refused(Cause(Reason.NO_SPACE)))
+    progress = advance(failed, Ordered(replace(ORDER, number=8), Source.REMOTE), 0).progress
+    assert (progress.state, progress.cause, progress.changed) == (PlaneState.DOWNLOADING, None, False)
+
+
+def test_next_order_waits_when_one_is_open() -> None:
+    assert advance(ON_TRIAL, Ordered(replace(ORDER, number=8), Source.REMOTE), 0).progress == ON_TRIAL
+
+
+@pytest.mark.parametrize("change", [{"probes": ()}, {"window": timedelta()}])
+def test_order_is_refused_when_only_starting_could_confirm_it(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="step 7 needs at least one probe and a window"):
+        replace(ORDER, **change)  # type: ignore[arg-type]
+
+
+def test_record_keeps_what_survives_a_reboot() -> None:
+    progress = advance(ON_TRIAL, Ticked(), 400).progress
+    kept = from_record(to_record(progress))
+    assert (kept.order, kept.state, kept.cause, kept.changed) == (ORDER, progress.state, progress.cause, True)
+    assert from_record(to_record(Progress())) == Progress()
