@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: help setup demo test check faults format lock clean
+.PHONY: help setup demo test check lint formatted types layers generated faults format lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -30,11 +30,22 @@ test: setup
 faults: setup
 	@$(VENV)/python -m pytest tests/faults -m 'sweep or not sweep' $(ARGS)
 
-check: setup
+# One target for each, so that `make --keep-going check` tells everything that is wrong.
+check: lint formatted types layers generated
+
+lint: setup
 	$(VENV)/ruff check
+
+formatted: setup
 	$(VENV)/ruff format --check
+
+types: setup
 	$(VENV)/mypy -p backstay -p demo
+
+layers: setup
 	$(VENV)/lint-imports --no-cache
+
+generated: setup
 	$(VENV)/python -m backstay.api.crds --check
 
 format: setup
