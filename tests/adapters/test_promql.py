@@ -128,6 +128,7 @@ def test_resolve_reads_past_a_comment_when_it_holds_a_quote():
         ('backstay_device_info{${scope}, __backstay_scope__="here"}', "reserved label"),
         (f'm{{a="b" or c="d"}} * on() {SCOPED}', "joins matchers by `or`"),
         ('backstay_device_info{${scope} or c="d"}', "does not stand|joins matchers"),
+        (f"m offset 1e400 + {SCOPED}", "too big"),
         (f"info(m) * on() {SCOPED}", "calls info()"),
     ],
 )
