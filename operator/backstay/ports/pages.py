@@ -1,18 +1,19 @@
 """Where an operator pages people."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
-from backstay.core.actions import AlertKind
+from backstay.core.actions import Alert, AlertKind
 from backstay.core.devices import RevisionName
 from backstay.core.planes import Plane
 
 
 class Severity(StrEnum):
-    """Whether a page may wait until the morning."""
+    """Whether a page wakes somebody."""
 
     CRITICAL = "critical"
     WARNING = "warning"
@@ -46,3 +47,65 @@ class Pages(Protocol):
             Refused: the receiver does not take them, and will not if asked again.
         """
         ...
+
+
+CRITICAL: Final = frozenset({AlertKind.ROLLING_BACK, AlertKind.ROLLED_BACK, AlertKind.UNRESOLVED, AlertKind.HALTED})
+"""The kinds that wake somebody: a release went wrong. The others wait, and so does the rollout."""
+
+_WORDS: Final[Mapping[AlertKind, tuple[str, str]]] = MappingProxyType(
+    {
+        AlertKind.ROLLING_BACK: (
+            "Backstay stopped the rollout and is returning devices to what they ran before, one plane at a time.",
+            "Nothing is to be done unless it gets stuck; follow it with: {look}",
+        ),
+        AlertKind.ROLLED_BACK: (
+            "Backstay returned the devices, saw health come back, and froze the version.",
+            "Mend the version; it ships again only once its hold is deleted: {holds}",
+        ),
+        AlertKind.UNRESOLVED: (
+            "Backstay returned what it could and tries nothing more; the release may not be the cause.",
+            "Look at the devices, and at what else changed: {look}; {devices}",
+        ),
+        AlertKind.HALTED: (
+            "Backstay stopped the rollout and returned nothing; devices keep what they run.",
+            "Give the plan the versions that are to run, earlier or mended ones: {look}",
+        ),
+        AlertKind.BLOCKED: (
+            "Backstay starts nothing until this is settled; devices keep what they run.",
+            "See what it waits for: {look}",
+        ),
+        AlertKind.FROZEN: (
+            "Backstay ships nothing of this revision; devices keep what they run.",
+            "Ask for another version, or delete the hold if it is wrong: {holds}",
+        ),
+        AlertKind.PROVIDER_ERROR: (
+            "Backstay promotes nothing and rolls nothing back for it: a failed query is not failed health.",
+            "See whether Prometheus answers, and the query of the verdict: {look}",
+        ),
+    }
+)
+"""What Backstay did, and what a person does next."""
+
+
+def page_for(
+    alert: Alert, *, namespace: str, plan: str, revision: RevisionName, starts_at: datetime, ends_at: datetime
+) -> PageAlert:
+    """The page of an alert: what happened, what Backstay did about it, and what to do next."""
+    did, following = _WORDS[alert.kind]
+    commands = {
+        "look": f"kubectl describe releaseplan {plan} -n {namespace}",
+        "holds": f"kubectl get holds -n {namespace}",
+        "devices": f"kubectl get edgedevices -n {namespace}",
+    }
+    return PageAlert(
+        alert.kind,
+        Severity.CRITICAL if alert.kind in CRITICAL else Severity.WARNING,
+        namespace,
+        plan,
+        revision,
+        alert.plane,
+        alert.summary,
+        f"{alert.summary.rstrip('.')}. {did} {following.format(**commands)}",
+        starts_at,
+        ends_at,
+    )
