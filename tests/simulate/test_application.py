@@ -9,8 +9,11 @@ from backstay.core.devices import PlaneState, StepType
 from backstay.core.otadata import ImageState
 from backstay.core.planes import Plane
 from backstay.simulate.application import ResetCause
+from backstay.simulate.factory import provision
+from backstay.simulate.flash import Flash
 from backstay.simulate.image import Behaviour
-from tests.simulate.workbench import PROBES, WINDOW, Bench, config, image, model, order
+from backstay.simulate.partitions import LAYOUT
+from tests.simulate.workbench import CHIP_BYTES, FACTORY, PROBES, WINDOW, Bench, config, image, model, order
 
 
 def test_device_runs_the_factory_set_when_it_is_new() -> None:
@@ -227,3 +230,34 @@ def test_order_without_probes_or_window_is_no_order() -> None:
     with pytest.raises(ValueError, match="at least one probe"):
         order(1, Plane.MODEL, model(2), "2.0.0", probes=())
     assert timedelta() < WINDOW
+
+
+def test_model_that_failed_its_trial_does_not_run_when_there_is_nothing_else() -> None:
+    chip = bytearray(CHIP_BYTES)
+    provision(Flash(chip), {Plane.FIRMWARE: FACTORY[Plane.FIRMWARE]})
+    bench = Bench(bytes(chip))
+    bad = model(2, wrong=True)
+    bench.install(order(1, Plane.MODEL, bad, "2.0.0"), bad)
+    assert bench.running(Plane.MODEL) == "2.0.0"
+    bench.settle()
+    assert (bench.state(Plane.MODEL), bench.running(Plane.MODEL)) == (PlaneState.ROLLED_BACK, "")
+    bench.power_on()
+    assert bench.running(Plane.MODEL) == ""
+
+
+def test_model_that_was_never_on_trial_does_not_run_when_the_confirmed_one_rots() -> None:
+    bench = Bench()
+    bench.install(order(1, Plane.MODEL, model(2), "2.0.0", requires={"firmware": ">=2.0.0"}), model(2))
+    bench.flash.write(next(x for x in LAYOUT if x.label == "model_a").offset + 70, bytes(4))
+    bench.power_on()
+    assert bench.running(Plane.MODEL) == ""
+
+
+def test_firmware_that_failed_its_trial_is_not_confirmed_by_being_the_only_one_that_starts() -> None:
+    bench = Bench()
+    bench.install(order(1, Plane.FIRMWARE, image("1.1.0"), "1.1.0"), image("1.1.0"))
+    bench.flash.write(next(x for x in LAYOUT if x.label == "ota_0").offset + 500, bytes(64))
+    bench.power_on()
+    assert str(bench.app.app) == "ota_1"
+    assert bench.app.banks[Plane.FIRMWARE].selector.condemned(1)
+    assert not bench.app.rollback_capable
