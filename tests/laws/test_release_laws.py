@@ -199,10 +199,17 @@ class WatchedGates(ReleaseLaws):
             return
         decision = decide(observed, world.now)
         verdict = world.verdicts.get("accuracy")
-        if decision.phase in {Phase.ROLLING, Phase.STABILIZING, Phase.SUCCEEDED, Phase.ROLLED_BACK}:
+        promoted = {Phase.ROLLING, Phase.STABILIZING, Phase.SUCCEEDED, Phase.ROLLED_BACK}
+        if decision.phase is not state.phase and decision.phase in promoted:
             assert verdict is not None
             assert verdict.result is Result.PASS
-            assert verdict.at >= state.since
+            assert verdict.at >= state.since + self.window(state.phase, state.ring)
+
+    def window(self, phase: Phase, ring: int) -> timedelta:
+        plan = self.world.observe().plan
+        if phase is Phase.SOAKING:
+            return plan.rings[ring].soak
+        return plan.stability if phase is Phase.STABILIZING else plan.rollback.verify
 
 
 TestReleaseLaws = ReleaseLaws.TestCase

@@ -205,9 +205,13 @@ def progress_of(device: Device, revision: RevisionName, target: Mapping[Plane, C
     if not takes_part(device, revision):
         is_there = all(device.runs(plane, content) for plane, content in target.items())
         return Progress.CONFIRMED if is_there and not device.failing else Progress.UNTOUCHED
-    if device.step and device.status(device.step.plane).state is PlaneState.INSTALLED_UNVERIFIED:
+    step = device.step
+    if step is None or (step.withdrawn and not device.begun):
+        return Progress.UNDER_WAY
+    is_own = (assignment := device.assigned.get(step.plane)) is not None and assignment.revision == revision
+    if is_own and device.status(step.plane).state is PlaneState.INSTALLED_UNVERIFIED:
         return Progress.UNVERIFIED
-    if device.step is not None and (not answered_well(device) or _has_regressed(device, revision)):
+    if (is_own and not answered_well(device)) or _has_regressed(device, revision):
         return Progress.FAILED
     is_there = all(device.runs(plane, content) for plane, content in target.items())
     return Progress.CONFIRMED if is_there else Progress.UNDER_WAY
