@@ -140,7 +140,12 @@ class Devices:
             }
             await self.kube.create(EDGE_DEVICES, body, self.namespace)
             planes = {
-                plane.value: {"running": OLD[plane], "version": "0.9.0", "fallback": OLD[plane], "fallbackVersion": "0.9.0"}
+                plane.value: {
+                    "running": OLD[plane],
+                    "version": "0.9.0",
+                    "fallback": OLD[plane],
+                    "fallbackVersion": "0.9.0",
+                }
                 for plane in Plane
             }
             await self._report(name, {"planes": planes, "conditions": [_reachable()], "health": {"state": "Healthy"}})
@@ -288,5 +293,3 @@ class Plan:
 
 async def holds(kube: KubeClient, namespace: str) -> list[Json]:
     return list(await kube.list(HOLDS, namespace))
-
-

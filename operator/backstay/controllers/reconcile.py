@@ -9,7 +9,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from backstay.adapters.kube.client import RELEASE_PLANS, KubeClient
 from backstay.api import ReleasePlan
@@ -42,6 +42,8 @@ COUNTERS_SECONDS: Final = 1.0
 FIRST_DELAY_SECONDS: Final = 0.5
 LONGEST_DELAY_SECONDS: Final = 30.0
 LONGEST_SLEEP: Final = timedelta(minutes=5)
+
+Json = dict[str, Any]
 
 log = logging.getLogger(__name__)
 
@@ -184,7 +186,7 @@ class PlanLoop:
 
     def _status(
         self, plan: ReleasePlan, seen: Seen[ReleasePlan], sight: Sight, decision: Decision, watch: SignalWatch
-    ) -> dict[str, object]:
+    ) -> Json:
         standing = replace(sight.standing, paging_problem=self._services.paging.problem, problems=self._problems)
         picture = Picture(
             plan,
@@ -197,11 +199,11 @@ class PlanLoop:
         )
         return plan_status(picture, seen.status)
 
-    async def _write(self, seen: Seen[ReleasePlan], status: dict[str, object], *, only_if_unchanged: bool) -> None:
+    async def _write(self, seen: Seen[ReleasePlan], status: Json, *, only_if_unchanged: bool) -> None:
         patch = merge_patch(seen.status, without_nulls(status))
         if not patch:
             return
-        body: dict[str, object] = {"status": patch}
+        body: Json = {"status": patch}
         if only_if_unchanged:
             body["metadata"] = {"resourceVersion": seen.version}
         services, (namespace, name) = self._services, self._key
@@ -247,6 +249,13 @@ class PlanLoop:
         except TimeoutError:
             return
         await asyncio.sleep(GATHER_SECONDS)
+
+
+def headline(status: Json) -> tuple[object, ...]:
+    """What people and tools wait for in a status; the rest are counters and words."""
+    conditions = status.get("conditions") or ()
+    said = tuple((one["type"], one["status"], one["reason"]) for one in conditions)
+    return status.get("observedGeneration"), status.get("phase"), said
 
 
 def _has_moved(before: RevisionState | None, decision: Decision) -> bool:
