@@ -32,7 +32,7 @@ def look(context: Context) -> Moment:
         plan=plans[0] if plans else {},
         holds=_objects(context, "holds"),
         devices=devices,
-        flash={name: read_flash(context.flash / f"{name}.bin") for name in sorted(devices)},
+        flash={name: read_flash(context.flash / f"{name}.flash") for name in sorted(devices)},
         alerts=_http(f"{context.alertmanager}/api/v2/alerts"),
     )
 

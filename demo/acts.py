@@ -1,0 +1,167 @@
+"""The six acts: what a person does, what must come of it, and the words before and after."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from demo import resources
+from demo.fleet import NAMESPACE
+from demo.narrator import Narrator
+from demo.scene import Scene
+from demo.stage import Stage
+
+HELD_CUSTOMER: Final = "borealis"
+LONG_SECONDS: Final = 150.0
+SHORT_SECONDS: Final = 60.0
+
+Look = Callable[[str], Awaitable[None]]
+"""Let the checker look in the middle of an act, under a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """What an act has to work with."""
+
+    stage: Stage
+    narrator: Narrator
+    look: Look
+
+    async def apply(self, name: str, *objects: resources.Json) -> None:
+        """Apply, and tell the command."""
+        self.narrator.command(await self.stage.apply(name, *objects))
+
+    async def until(self, what: str, holds: Callable[[Scene], bool], seconds: float) -> Scene:
+        """Look on until it holds, telling what happens meanwhile."""
+        return await self.stage.until(what, holds, self.narrator.see, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One act."""
+
+    number: int
+    title: str
+    opening: str
+    """What is about to happen."""
+    play: Callable[[Hands], Awaitable[None]]
+    closing: str
+    """What was shown."""
+
+
+async def first_release(hands: Hands) -> None:
+    """Firmware, model and config 1.0.0 for a fleet that left the factory with 0.9.0."""
+    made = hands.stage.artifacts
+    await hands.apply("group-and-health", resources.group(), resources.health_rule())
+    await hands.apply("act-1-plan", resources.plan(made.firmware_first, made.model_first, made.config_first))
+    await hands.until("the first release", _in_phase("Succeeded"), LONG_SECONDS)
+
+
+async def better_model(hands: Hands) -> None:
+    """The same plan with another model."""
+    made = hands.stage.artifacts
+    await hands.apply("act-2-plan", resources.plan(made.firmware_first, made.model_better, made.config_first))
+    await hands.until("the better model", _in_phase("Succeeded"), LONG_SECONDS)
+
+
+async def wrong_model(hands: Hands) -> None:
+    """A model whose zero points were written with the wrong sign."""
+    made = hands.stage.artifacts
+    await hands.apply("act-3-plan", resources.plan(made.firmware_first, made.model_misquantised, made.config_first))
+    await hands.until("the return of the wrong model", _in_phase("RolledBack"), SHORT_SECONDS)
+
+
+async def hanging_firmware(hands: Hands) -> None:
+    """A firmware that never confirms, beside the model that is known to be good."""
+    made = hands.stage.artifacts
+    await hands.apply("act-4-plan", resources.plan(made.firmware_hanging, made.model_better, made.config_first))
+    await hands.until("the return of the hanging firmware", _in_phase("RolledBack"), SHORT_SECONDS)
+
+
+async def impossible_config(hands: Hands) -> None:
+    """A config that asks for a model which nobody has."""
+    made = hands.stage.artifacts
+    needy = made.config_needing_unknown_model
+    await hands.apply("act-5-plan", resources.plan(made.firmware_first, made.model_better, needy))
+    await hands.until(
+        "the refusal", lambda scene: scene.is_answered and "model >=9.0.0" in scene.stalled, SHORT_SECONDS
+    )
+
+
+async def stopped_customer(hands: Hands) -> None:
+    """A good config; in the middle of it one customer's devices are held, and later let go."""
+    made = hands.stage.artifacts
+    await hands.apply("act-6-plan", resources.plan(made.firmware_first, made.model_better, made.config_next))
+    await hands.until("the ring tenth", lambda scene: _reached(scene, "tenth"), LONG_SECONDS)
+    await hands.apply("act-6-hold", resources.hold(HELD_CUSTOMER))
+    hands.narrator.say(f"from now on nothing new starts on the cameras of {HELD_CUSTOMER}; all others go on")
+    scene = await hands.until("the release to the others", _in_phase("Succeeded"), LONG_SECONDS)
+    confirmed = sum(ring.confirmed for ring in scene.rings)
+    waiting = sum(ring.target for ring in scene.rings) - confirmed
+    hands.narrator.say(f"{confirmed} cameras have the config; {waiting} of {HELD_CUSTOMER} wait, untouched")
+    await hands.look("6-between")
+    command = ("delete", f"hold.backstay.dev/{resources.HOLD}", f"--namespace={NAMESPACE}")
+    hands.narrator.command(await hands.stage.kubectl(*command))
+    await hands.until(
+        "the rest", lambda scene: all(ring.confirmed == ring.target for ring in scene.rings), SHORT_SECONDS
+    )
+    hands.narrator.say("the hold is lifted, and they have followed")
+
+
+def _in_phase(phase: str) -> Callable[[Scene], bool]:
+    return lambda scene: scene.is_answered and scene.phase == phase
+
+
+def _reached(scene: Scene, ring: str) -> bool:
+    return scene.is_answered and scene.ring == ring and scene.phase in ("Rolling", "Soaking")
+
+
+ACTS: Final = (
+    Act(
+        1,
+        "Everything new, ring by ring",
+        "Firmware, model and config 1.0.0 are released to cameras that left the factory with 0.9.0: first to our own "
+        "laboratory, then to three canaries, a tenth, the region eu, and everyone.",
+        first_release,
+        "Every camera took firmware, then model, then config, and each ring waited until the one before was healthy.",
+    ),
+    Act(
+        2,
+        "A better model, alone",
+        "The data scientists have a better model. It goes out alone: no firmware restarts, no config changes, and each "
+        "ring is promoted by the accuracy that its cameras measure.",
+        better_model,
+        "Only the model changed; nothing restarted; accuracy rose, and it was accuracy that opened each ring.",
+    ),
+    Act(
+        3,
+        "A model quantised wrongly",
+        "The next model was exported with the zero points' sign reversed. It loads, it answers, every probe on the "
+        "camera passes; the laboratory's test card shows ones, which it still reads. The canaries see the world.",
+        wrong_model,
+        "All stayed online and confirmed; accuracy fell, the canary gate failed on it, and the model alone went back, "
+        "frozen by digest. Nobody beyond the canaries was touched.",
+    ),
+    Act(
+        4,
+        "Firmware that hangs",
+        "Firmware 2.0.0 hangs before it confirms. No server can reach such a camera: its watchdog and its bootloader "
+        "have to bring it back.",
+        hanging_firmware,
+        "The cameras fell back by themselves; the plan went RollingBack, ended RolledBack, and froze the firmware.",
+    ),
+    Act(
+        5,
+        "A config that nobody can run",
+        "Config 2.0.0 requires a model of at least 9.0.0, and there is none. It should not even begin.",
+        impossible_config,
+        "It was refused before anything shipped, with the requirement named.",
+    ),
+    Act(
+        6,
+        "One customer says stop",
+        "Config 1.1.0 is good. But in the middle of its rollout a person stops the cameras of one customer.",
+        stopped_customer,
+        "Nothing new started on the held cameras while the others got the config; once the hold was lifted, the rest "
+        "caught up through their rings.",
+    ),
+)

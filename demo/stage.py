@@ -1,0 +1,213 @@
+"""What the acts play on: a sandbox, the operator, a bridge for each gateway, and the simulated devices."""
+
+import asyncio
+import json
+import secrets
+import shlex
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from backstay.adapters.kube.client import EDGE_DEVICES, RELEASE_PLANS, KubeClient
+from backstay.errors import BackstayError, NotFound
+from backstay.sandbox import Sandbox
+from backstay.sandbox.build import kubernetes_binaries
+from demo import resources
+from demo.artifacts import Artifacts, make_artifacts
+from demo.devices import FLASH, write_fleets
+from demo.fleet import NAMESPACE, REGIONS, Camera
+from demo.processes import Processes, free_port
+from demo.scene import Scene, scene_of
+
+Json = dict[str, Any]
+Tell = Callable[[str], None]
+
+REPOSITORY: Final = Path(__file__).parent.parent
+MANIFESTS: Final = REPOSITORY / "manifests"
+LOOK_SECONDS: Final = 0.4
+READY_SECONDS: Final = 60.0
+LEASE_SECONDS: Final = 10
+"""Long enough that a machine which is busy with other things does not cost the operator its lease."""
+OPERATOR: Final = ("backstay-system", "backstay-operator")
+
+
+class StoryStuck(BackstayError):
+    """What an act waits for did not happen in its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Everything that runs, and a person's hands on it."""
+
+    directory: Path
+    sandbox: Sandbox
+    artifacts: Artifacts
+    cameras: tuple[Camera, ...]
+    processes: Processes
+    person: Path
+    """The kubeconfig of somebody who releases; no administrator."""
+    client: KubeClient
+    """The same person's eyes."""
+    context: Path
+    """What the checker needs to find everything."""
+
+    async def apply(self, name: str, *objects: Json) -> str:
+        """Apply objects as a person does, by kubectl with strict validation, and return the command."""
+        file = self.directory / "manifests" / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(resources.documents(*objects), encoding="utf-8")
+        return await self.kubectl("apply", "--server-side", "--validate=strict", "-f", str(file))
+
+    async def kubectl(self, *arguments: str) -> str:
+        """Run kubectl as that person, and return the command as it would be typed."""
+        await self.sandbox.kubectl(*arguments, kubeconfig=self.person)
+        return f"kubectl {shlex.join(argument.removeprefix(f'{REPOSITORY}/') for argument in arguments)}"
+
+    async def scene(self) -> Scene:
+        """The plan as it stands now."""
+        try:
+            return scene_of(await self.client.get(RELEASE_PLANS, resources.PLAN, NAMESPACE))
+        except NotFound:
+            return Scene()
+
+    async def devices(self) -> list[Json]:
+        """The EdgeDevices as they stand now."""
+        pages = self.client.list_pages(EDGE_DEVICES, NAMESPACE)
+        return [device async for page in pages for device in page.items]
+
+    async def until(
+        self, what: str, holds: Callable[[Scene], bool], see: Callable[[Scene], None], seconds: float
+    ) -> Scene:
+        """Look on until something holds.
+
+        Raises:
+            StoryStuck: it did not within its time; the message says how the plan stands and where to read on.
+        """
+        scene = Scene()
+        try:
+            async with asyncio.timeout(seconds):
+                while not holds(scene):
+                    await asyncio.sleep(LOOK_SECONDS)
+                    self.processes.check()
+                    self.sandbox.check()
+                    scene = await self.scene()
+                    see(scene)
+        except TimeoutError as error:
+            stands = (
+                f"the plan is {scene.phase or 'untouched'} in ring {scene.ring or '-'}: {scene.stalled or scene.why}"
+            )
+            raise StoryStuck(
+                f"{what} did not happen within {seconds:.0f} s; {stands}; logs: {self.processes.logs}"
+            ) from error
+        return scene
+
+
+@asynccontextmanager
+async def set_up(directory: Path, cameras: tuple[Camera, ...], tell: Tell, *, keep: bool) -> AsyncIterator[Stage]:
+    """Put everything on stage, and take it away when the block ends.
+
+    Raises:
+        ComponentFailed, Refused: a part does not come up; the message names its log.
+    """
+    async with Sandbox.start(directory / "sandbox", keep=keep) as sandbox, Processes(directory, keep=keep) as processes:
+        tell(f"a Kubernetes of its own is up, with Prometheus, Alertmanager and a registry: {sandbox.api_url}")
+        key = secrets.token_hex(32)
+        async with asyncio.TaskGroup() as tasks:
+            made = tasks.create_task(make_artifacts(sandbox.registry, directory / "artifacts"))
+            await _prepare_cluster(sandbox, cameras, key)
+            await _start_operator(sandbox, processes)
+            bridges = await _start_bridges(sandbox, processes, directory)
+        artifacts = made.result()
+        tell(f"{len(tuple(artifacts))} artifacts were compiled, trained and pushed to {sandbox.registry}")
+        for name, fleet in write_fleets(directory, cameras, artifacts, bridges, key.encode()).items():
+            processes.start(name, "simulate", "esp32", "--fleet", str(fleet), "--directory", str(directory / FLASH))
+        person = await sandbox.service_account_kubeconfig(NAMESPACE, resources.PERSON)
+        async with KubeClient.connect(person, field_manager="demo") as client:
+            context = await _write_context(sandbox, directory, artifacts)
+            stage = Stage(directory, sandbox, artifacts, cameras, processes, person, client, context)
+            await _until_reachable(stage)
+            tell(
+                f"operator, {len(bridges)} bridges and {len(cameras)} cameras are at work, under accounts of their own"
+            )
+            yield stage
+
+
+async def _prepare_cluster(sandbox: Sandbox, cameras: tuple[Camera, ...], key: str) -> None:
+    """Kinds, accounts, the tenant's key and the devices: what an administrator has done before anybody releases."""
+    await sandbox.apply(REPOSITORY / "crds")
+    await sandbox.apply(MANIFESTS / "rbac.yaml")
+    names = sorted(
+        f"{kind}.backstay.dev" for kind in ("releaseplans", "devicegroups", "healthrules", "edgedevices", "holds")
+    )
+    await sandbox.kubectl("wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{name}" for name in names))
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "backstay-tenant-key", "namespace": NAMESPACE},
+        "stringData": {"key": key},
+    }
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    await sandbox.apply(resources.documents(namespace))
+    template = (MANIFESTS / "tenant" / "bridge-rbac.yaml").read_text(encoding="utf-8").replace("TENANT", NAMESPACE)
+    roles = "\n---\n".join(template.replace("GATEWAY", f"gw-{region}") for region in REGIONS)
+    devices = [camera.document() for camera in cameras]
+    await sandbox.apply("\n---\n".join((roles, resources.documents(secret, *resources.people(), *devices))))
+
+
+async def _start_bridges(sandbox: Sandbox, processes: Processes, directory: Path) -> dict[str, str]:
+    """Start a bridge for each region, and return where each gateway's answers."""
+    found = {}
+    for region in REGIONS:
+        gateway, address = f"gw-{region}", f"127.0.0.1:{free_port()}"
+        kubeconfig = await sandbox.service_account_kubeconfig(NAMESPACE, f"bridge-{gateway}")
+        processes.start(
+            f"bridge-{gateway}", "bridge", "run", "--kubeconfig", str(kubeconfig), "--namespace", NAMESPACE,
+            "--gateway", gateway, "--listen", address, "--cache", str(directory / f"cache-{gateway}"),
+        )  # fmt: skip
+        sandbox.scrape(f"bridge-{gateway}", address)
+        found[gateway] = f"http://{address}"
+    return found
+
+
+async def _start_operator(sandbox: Sandbox, processes: Processes) -> None:
+    kubeconfig = await sandbox.service_account_kubeconfig(*OPERATOR)
+    processes.start(
+        "operator", "operator", "run", "--kubeconfig", str(kubeconfig), "--prometheus", sandbox.prometheus_url,
+        "--alertmanager", sandbox.alertmanager_url, "--lease-duration", str(LEASE_SECONDS),
+    )  # fmt: skip
+
+
+async def _write_context(sandbox: Sandbox, directory: Path, artifacts: Artifacts) -> Path:
+    auditor = await sandbox.service_account_kubeconfig(NAMESPACE, resources.AUDITOR)
+    files: dict[str, dict[str, str]] = {}
+    for each in artifacts:
+        files.setdefault(str(each.plane), {})[each.version] = str(each.file)
+    context = {
+        "kubectl": str(kubernetes_binaries() / "kubectl"),
+        "kubeconfig": str(auditor),
+        "namespace": NAMESPACE,
+        "plan": resources.PLAN,
+        "prometheus": sandbox.prometheus_url,
+        "alertmanager": sandbox.alertmanager_url,
+        "audit_log": str(sandbox.audit_log),
+        "flash": str(directory / FLASH),
+        "artifacts": files,
+        "evidence": str(directory / "evidence"),
+    }
+    file = directory / "checker.json"
+    file.write_text(json.dumps(context, indent=1), encoding="utf-8")
+    return file
+
+
+async def _until_reachable(stage: Stage) -> None:
+    async with asyncio.timeout(READY_SECONDS):
+        while not all(map(_is_reachable, await stage.devices())):
+            stage.processes.check()
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def _is_reachable(device: Json) -> bool:
+    conditions = device.get("status", {}).get("conditions", ())
+    return any(found["type"] == "Reachable" and found["status"] == "True" for found in conditions)

@@ -1,0 +1,142 @@
+"""The acts in order, each judged by the checker as soon as it has ended."""
+
+import asyncio
+import json
+import shlex
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from backstay.errors import BackstayError
+from backstay.sandbox.build import kubernetes_binaries
+from demo.acts import ACTS, Act, Hands
+from demo.fleet import NAMESPACE, SIZE, cameras
+from demo.narrator import Narrator
+from demo.processes import end_earlier
+from demo.report import Json, Outcome, ten_lines, write_report
+from demo.stage import REPOSITORY, Stage, set_up
+
+DIRECTORY: Final = REPOSITORY / "build" / "demo"
+JUDGED: Final = (0, 1)
+"""The checker's exit statuses when it could look: everything held, or not."""
+
+
+class CheckerFailed(BackstayError):
+    """The checker could not look, so nothing was proved."""
+
+
+async def tell_story(console: Console, directory: Path = DIRECTORY, *, keep: bool = False, size: int = SIZE) -> bool:
+    """Play all acts and return whether all that was told is true; the report is left either way.
+
+    Raises:
+        BackstayError: a part did not come up, or an act got stuck.
+    """
+    narrator, began = Narrator(console), time.monotonic()
+    await clear(directory)
+    narrator.headline("Backstay", f"{size} simulated cameras, three customers, two regions; all else is real.")
+    async with set_up(directory, cameras(size), narrator.say, keep=keep) as stage:
+        outcomes = await _play(stage, narrator)
+        seconds = time.monotonic() - began
+        write_report(directory / "report.json", outcomes, size, seconds)
+        _end(narrator, outcomes, size, seconds, directory)
+        if keep:
+            _look_around(narrator, stage)
+    return all(outcome.held for outcome in outcomes)
+
+
+async def clear(directory: Path) -> None:
+    """End what an earlier demo left running, and take its files away."""
+    from backstay.sandbox import detached  # noqa: PLC0415 - only this needs it
+
+    await end_earlier(directory)
+    await detached.finish(directory / "sandbox")
+    for name in ("evidence", "flash", "manifests"):
+        await asyncio.to_thread(shutil.rmtree, directory / name, ignore_errors=True)
+    await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
+
+
+async def _play(stage: Stage, narrator: Narrator) -> list[Outcome]:
+    """Play until the end, or until an act does not hold: what follows would build on it."""
+    outcomes: list[Outcome] = []
+    await check(stage, "--look", "0")
+    for act in ACTS:
+        outcomes.append(await _play_act(stage, narrator, act))
+        if not outcomes[-1].held:
+            break
+    return outcomes
+
+
+async def _play_act(stage: Stage, narrator: Narrator, act: Act) -> Outcome:
+    narrator.headline(f"{act.number}. {act.title}", act.opening)
+
+    async def look(name: str) -> None:
+        await check(stage, "--look", name)
+
+    with narrator.watching():
+        await act.play(Hands(stage, narrator, look))
+    facts = await check(stage, "--act", str(act.number))
+    for finding in facts["findings"]:
+        narrator.finding(finding["claim"], finding["facts"], held=finding["held"])
+    if facts["passed"]:
+        narrator.say(act.closing, "green")
+    return Outcome(act.title, facts)
+
+
+async def check(stage: Stage, *arguments: str) -> Json:
+    """Run the checker as a process of its own, and return what it found.
+
+    Raises:
+        CheckerFailed: it could not look.
+    """
+    command = (sys.executable, "-m", "demo.checker", "--context", str(stage.context), *arguments)
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        found, complaint = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode not in JUDGED:
+        raise CheckerFailed(f"`{shlex.join(command)}` ended with {process.returncode}: {complaint.decode().strip()}")
+    facts: Json = json.loads(found) if found else {}
+    return facts
+
+
+def _end(narrator: Narrator, outcomes: list[Outcome], size: int, seconds: float, directory: Path) -> None:
+    failed = [outcome for outcome in outcomes if not outcome.held]
+    if failed or len(outcomes) < len(ACTS):
+        narrator.headline("Not proved", "The checker does not confirm what was told.")
+        for outcome in failed:
+            claims = [finding["claim"] for finding in outcome.facts["findings"] if not finding["held"]]
+            narrator.say(f"{outcome.title}: {'; '.join(claims)}", "bold red")
+    else:
+        narrator.headline("What was proved", "")
+        for line in ten_lines(outcomes, size, seconds):
+            narrator.line(line)
+    narrator.say(f"the facts of each act: {_short(directory / 'report.json')}", "dim")
+
+
+def _look_around(narrator: Narrator, stage: Stage) -> None:
+    narrator.headline("Everything stays up", "Look around, and end it when you have seen enough.")
+    kubectl = kubernetes_binaries()
+    for line in (
+        f"export KUBECONFIG={shlex.quote(_short(stage.sandbox.kubeconfig))} PATH={shlex.quote(str(kubectl))}:$PATH",
+        f"kubectl get --namespace {NAMESPACE} releaseplans,devicegroups,healthrules,edgedevices,holds",
+        f"kubectl describe --namespace {NAMESPACE} releaseplan vision",
+        f"kubectl get --namespace {NAMESPACE} events",
+        f"Prometheus {stage.sandbox.prometheus_url}   Alertmanager {stage.sandbox.alertmanager_url}",
+        f"logs {_short(stage.processes.logs)}   flash files {_short(stage.directory / 'flash')}",
+        f"to end it: {_short(Path(sys.executable))} -m demo end",
+    ):
+        narrator.line(line)
+
+
+def _short(path: Path) -> str:
+    """A path as it is typed from the checkout."""
+    return str(path).removeprefix(f"{Path.cwd()}/")
