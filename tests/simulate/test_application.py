@@ -261,3 +261,33 @@ def test_firmware_that_failed_its_trial_is_not_confirmed_by_being_the_only_one_t
     assert str(bench.app.app) == "ota_1"
     assert bench.app.banks[Plane.FIRMWARE].selector.condemned(1)
     assert not bench.app.rollback_capable
+
+
+def test_download_begins_anew_when_its_bytes_were_others() -> None:
+    bench, payload = Bench(), image("1.1.0")
+    bench.install(order(1, Plane.FIRMWARE, payload, "1.1.0"), b"!" + payload[1:])
+    assert bench.reason(Plane.FIRMWARE).startswith("DigestMismatch")
+    bench.install(order(2, Plane.FIRMWARE, payload, "1.1.0"), payload)
+    assert bench.running(Plane.FIRMWARE) == "1.1.0"
+
+
+def test_old_model_serves_again_when_the_new_one_fell_back() -> None:
+    bench, bad = Bench(), model(2, wrong=True)
+    bench.install(order(1, Plane.MODEL, bad, "2.0.0"), bad)
+    bench.wait(3)
+    assert bench.app.serving.accuracy == 0.0
+    bench.settle()
+    bench.wait(3)
+    assert bench.app.serving.accuracy == 1.0
+
+
+def test_return_of_one_plane_leaves_the_trial_of_another_to_its_end() -> None:
+    bench = Bench()
+    bench.install(order(1, Plane.MODEL, model(2), "2.0.0"), model(2))
+    back = order(2, Plane.CONFIG, config(), "1.0.0", step=StepType.RETURN)
+    bench.do(lambda: bench.app.order(back, bench.now))
+    assert bench.state(Plane.MODEL) is PlaneState.PENDING_CONFIRM
+    bench.settle()
+    bench.do(lambda: bench.app.order(back, bench.now))
+    bench.settle()
+    assert (bench.state(Plane.MODEL), bench.state(Plane.CONFIG)) == (PlaneState.CONFIRMED, PlaneState.CONFIRMED)
