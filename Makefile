@@ -47,6 +47,8 @@ layers: setup
 
 generated: setup
 	$(VENV)/python -m backstay.api.crds --check
+	$(VENV)/python -m backstay.api.reference --check
+	$(VENV)/python scripts/import_graph.py --check
 
 format: setup
 	$(VENV)/ruff check --fix-only
