@@ -1,7 +1,7 @@
 """The errors of Backstay.
 
     BackstayError
-    ├── Unavailable      a neighbour (API server, registry, Prometheus …) could not be reached or was too busy: try again
+    ├── Unavailable      a neighbour (API server, registry, Prometheus …) could not be reached, or was busy: try again
     └── Refused          the input, or the caller's right to ask for it, is wrong: trying again changes nothing
         ├── NotFound     what was named does not exist
         ├── Conflict     somebody else changed it first: read again and decide again

@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from backstay.cli.esp32 import app
-from backstay.core.otadata import SECTOR_BYTES, Entry, ImageState, OtaData, at_reset, choose, mark
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
+
+from backstay.cli.esp32 import app
+from backstay.core.otadata import SECTOR_BYTES, Entry, ImageState, OtaData, at_reset, choose, mark
 
 HERE = Path(__file__).parent
 BOOTS = [json.loads(line) for line in (HERE / "vectors" / "otadata-boots.jsonl").read_text().splitlines()]
