@@ -12,6 +12,9 @@ from backstay.core.devices import Assignment, Step
 
 Json = dict[str, Any]
 
+DEFAULT_WINDOW: Final = "5m"
+"""How long a device tries a content whose order does not say it."""
+
 _NOT_IN_FILENAMES: Final = re.compile(r"[^0-9A-Za-z.-]")
 
 
@@ -71,7 +74,7 @@ def deployment_document(
             "content": ordered.content,
             "requires": dict(content.requires) if isinstance(content, Ready) else {},
             "probes": list(record.probes),
-            "window": record.window,
+            "window": record.window or DEFAULT_WINDOW,
             "expires": step.expires.isoformat().replace("+00:00", "Z"),
         },
     }

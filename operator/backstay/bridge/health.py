@@ -3,7 +3,6 @@
 Whatever a device sends is bounded and checked here; nothing that is not understood gets further.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ LOWEST: Final[Mapping[str, float]] = {
 }
 """The figures that a device may report, each with the least that can be true."""
 _HIGHEST: Final = {"inference_accuracy": 1.0}
+HIGHEST: Final = 1e15
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -168,7 +168,8 @@ def _resources(found: object) -> dict[str, float]:
 def _can_be_true(name: str, value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return math.isfinite(value) and LOWEST[name] <= value <= _HIGHEST.get(name, math.inf)
+    # Neither NaN nor infinity lies between two numbers.
+    return LOWEST[name] <= value <= _HIGHEST.get(name, HIGHEST)
 
 
 def _log(found: object) -> tuple[str, ...]:
@@ -183,6 +184,6 @@ def _interval(report: dict[str, Any]) -> float | None:
     value = report.get("interval")
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < HIGHEST:
         raise MalformedBody("interval must be a number of seconds above zero")
     return min(max(float(value), SHORTEST_INTERVAL_SECONDS), LONGEST_INTERVAL_SECONDS)

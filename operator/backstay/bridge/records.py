@@ -1,38 +1,26 @@
 """The three kinds of object that a bridge reads, from the API server's JSON into what decisions need.
 
-Devices are many, so that they are read by hand. A hold or a group that cannot be read counts as one that covers
-everything: whatever a person wrote to stop devices must never start them.
+A hold or a group that cannot be read counts as one that covers everything: whatever a person wrote to stop devices must
+never start them.
 """
 
 import logging
 import re
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Any, Final
 
-from backstay.api.devicegroup import DeviceGroupSpec
-from backstay.api.hold import HoldScope, HoldSpec
+from backstay.api.conversion import hold_from, selector_from
+from backstay.api.device_conversion import device_from
+from backstay.api.devicegroup import DeviceGroup
+from backstay.api.hold import Hold as WrittenHold
 from backstay.api.resource import InvalidDocument
-from backstay.api.selectors import LabelSelector
-from backstay.bridge.status import REACHABLE, Status, status_from, time_from
-from backstay.core.devices import (
-    Assignment,
-    Device,
-    DeviceName,
-    PlaneState,
-    PlaneStatus,
-    RevisionName,
-    Step,
-    StepType,
-)
+from backstay.bridge.status import REACHABLE, Status, status_from
+from backstay.core.devices import Assignment, Device, DeviceName, PlaneState, PlaneStatus, Step
 from backstay.core.holds import Hold
-from backstay.core.planes import ContentDigest, Plane
-from backstay.core.selectors import EVERYTHING, MatchExpression, Operator, Selector
+from backstay.core.planes import Plane
+from backstay.core.selectors import EVERYTHING, Selector
 
 Json = dict[str, Any]
-
-LONGEST_STEP: Final = timedelta(hours=1)
-"""When a step that names no expiry is dropped."""
 
 CHECKS_IN: Final = re.compile(r"checks in every ([0-9]{1,6}(?:\.[0-9]{1,3})?) s")
 """How the condition Reachable keeps a declared interval: a restarted bridge must not take a sleeper for lost."""
@@ -46,6 +34,7 @@ class ServedDevice:
 
     device: Device
     generation: int = 1
+    """The generation of its token."""
     probes: tuple[Json, ...] = ()
     window: str = ""
     object_generation: int = 0
@@ -87,60 +76,18 @@ def device_record(item: Json) -> ServedDevice:
     """Read an EdgeDevice as the API server sends it.
 
     Raises:
-        InvalidDocument: it lacks what every EdgeDevice has.
+        Refused: it lacks what every EdgeDevice has.
     """
-    try:
-        return _device_record(item)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        name = (item.get("metadata") or {}).get("name", "(no name)")
-        msg = f"EdgeDevice {name} cannot be read ({error!r}); check that the CRDs are those of this release"
-        raise InvalidDocument(msg) from error
-
-
-def _device_record(item: Json) -> ServedDevice:
-    metadata, spec, status = item["metadata"], item["spec"], status_from(item.get("status") or {})
-    desired = spec.get("desired") or {}
-    device = Device(
-        name=DeviceName(metadata["name"]),
-        labels=metadata.get("labels") or {},
-        device_class=spec["class"],
-        gateway=spec.get("gateway", ""),
-        revoked=bool(spec.get("revoked", False)),
-        rollback_capable=status.rollback_capable is not False,
-        planes=status.planes,
-        assigned={plane: _assignment(desired[plane]) for plane in Plane if desired.get(plane)},
-        step=_step(desired),
-        failing=status.failing,
-        resource_version=metadata.get("resourceVersion", ""),
-        uid=metadata.get("uid", ""),
-    )
+    device = device_from(item)
+    desired = item["spec"].get("desired") or {}
     return ServedDevice(
         device=device,
-        generation=int(spec.get("tokenGeneration", 1)),
+        generation=int(item["spec"].get("tokenGeneration", 1)),
         probes=tuple(desired.get("probes") or ()),
         window=desired.get("window") or "",
-        object_generation=int(metadata.get("generation", 0)),
-        status=status,
+        object_generation=int(item["metadata"].get("generation", 0)),
+        status=status_from(item.get("status") or {}, device.planes),
     )
-
-
-def _assignment(found: Json) -> Assignment:
-    return Assignment(
-        plan=found["plan"],
-        revision=RevisionName(found["revision"]),
-        ring=found.get("ring", ""),
-        version=found["version"],
-        content=ContentDigest(found["content"]),
-        artifact=found["artifact"],
-    )
-
-
-def _step(desired: Json) -> Step | None:
-    if not (found := desired.get("step")):
-        return None
-    issued = time_from(found["issued"])
-    expires = time_from(desired["expires"]) if desired.get("expires") else issued + LONGEST_STEP
-    return Step(int(found["number"]), Plane(found["plane"]), StepType(found["type"]), issued, expires)
 
 
 def with_groups(record: ServedDevice, groups: frozenset[str]) -> ServedDevice:
@@ -150,38 +97,17 @@ def with_groups(record: ServedDevice, groups: frozenset[str]) -> ServedDevice:
 
 def hold_record(item: Json) -> Hold:
     """Read a Hold; one that cannot be read holds everything."""
-    name = item["metadata"]["name"]
     try:
-        spec = HoldSpec.from_document(item.get("spec") or {})
+        return hold_from(WrittenHold.from_document(item))
     except InvalidDocument as error:
-        log.warning("hold %s cannot be read and therefore stops every change here: %s", name, error)
-        return Hold(name, reason="this hold cannot be read, so it stops every change")
-    scope = spec.scope or HoldScope()
-    return Hold(
-        name=name,
-        selector=_selector(scope.selector) if scope.selector else EVERYTHING,
-        groups=frozenset(scope.groups or ()),
-        devices=frozenset(DeviceName(device) for device in scope.devices or ()),
-        versions=frozenset((held.plane, ContentDigest(held.digest)) for held in spec.versions),
-        reason=spec.reason,
-        until=spec.until,
-    )
+        log.warning("a hold cannot be read and therefore stops every change here: %s", error)
+        return Hold(item["metadata"]["name"], reason="this hold cannot be read, so it stops every change")
 
 
 def group_record(item: Json) -> Selector:
     """Read whom a DeviceGroup picks; one that cannot be read picks every device, so that a hold on it stops them."""
     try:
-        return _selector(DeviceGroupSpec.from_document(item.get("spec") or {}).selector)
+        return selector_from(DeviceGroup.from_document(item).spec.selector)
     except InvalidDocument as error:
-        log.warning("group %s cannot be read and counts as all devices: %s", item["metadata"]["name"], error)
+        log.warning("a group cannot be read and counts as all devices: %s", error)
         return EVERYTHING
-
-
-def _selector(selector: LabelSelector) -> Selector:
-    labels = (
-        MatchExpression(key, Operator.IN, frozenset({value})) for key, value in sorted(selector.match_labels.items())
-    )
-    expressions = (
-        MatchExpression(found.key, found.operator, frozenset(found.values)) for found in selector.match_expressions
-    )
-    return Selector((*labels, *expressions))

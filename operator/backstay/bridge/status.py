@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from backstay.core.devices import NOTHING_REPORTED, PlaneState, PlaneStatus
+from backstay.core.devices import NOTHING_REPORTED, PlaneStatus
 from backstay.core.planes import Plane
 
 Json = dict[str, Any]
@@ -59,11 +59,11 @@ class Status:
         return replace(self, conditions={**self.conditions, kind: condition})
 
 
-def status_from(document: Json) -> Status:
-    """Read a status as the API server sends it."""
+def status_from(document: Json, planes: Mapping[Plane, PlaneStatus]) -> Status:
+    """Read a status as the API server sends it; its planes are read already."""
     health = document.get("health") or {}
     return Status(
-        planes={Plane(name): _plane_from(found) for name, found in (document.get("planes") or {}).items()},
+        planes=planes,
         health=health.get("state", "Unknown"),
         failing=tuple(health.get("failing") or ()),
         slot=document.get("slot", ""),
@@ -98,24 +98,6 @@ def difference(before: Status, after: Status) -> Json:
     return patch
 
 
-def time_from(text: str) -> datetime:
-    """Read a time of the API server."""
-    return datetime.fromisoformat(text).astimezone(UTC)
-
-
-def _plane_from(found: Json) -> PlaneStatus:
-    return PlaneStatus(
-        running=found.get("running"),
-        version=found.get("version", ""),
-        fallback=found.get("fallback"),
-        fallback_version=found.get("fallbackVersion", ""),
-        state=PlaneState(found.get("state", "Idle")),
-        step=int(found.get("step", 0)),
-        reason=found.get("reason", ""),
-        since=time_from(found["since"]) if found.get("since") else None,
-    )
-
-
 def _plane_document(found: PlaneStatus) -> Json:
     return {
         "running": found.running,
@@ -134,7 +116,7 @@ def _condition_from(found: Json) -> Condition:
         holds=found["status"] == "True",
         reason=found["reason"],
         message=found.get("message", ""),
-        since=time_from(found["lastTransitionTime"]),
+        since=datetime.fromisoformat(found["lastTransitionTime"]),
         generation=int(found.get("observedGeneration", 0)),
     )
 

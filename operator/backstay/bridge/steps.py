@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from backstay.bridge.contents import Absent, Contents, Ready, Rejected
+from backstay.bridge.contents import ABSENT, Absent, Content, Contents, Ready, Rejected
 from backstay.bridge.entrance import Problem
 from backstay.bridge.feedback import Execution, Feedback
 from backstay.bridge.health import LONGEST_LINE, printable
@@ -73,16 +73,23 @@ class Steps:
         # The question may have waited for a reading; what counts is what is known now.
         record = self._view.device(record.name) or record
         step, ordered = record.step, record.ordered
-        if step is None or ordered is None or record.device.answered:
+        if step is None or ordered is None or not record.device.in_flight:
             return None
-        match self._contents.look(ordered, step.plane, record.device.device_class):
-            case Rejected(why):
-                await self._refuse(record, step, why)
-                return None
-            case Absent() if not _holds_bytes(record, step, ordered):
-                return None
-            case content:
-                return Offer(step, ordered, content)
+        content = self._content(record, step, ordered)
+        if record.device.begun:
+            return Offer(step, ordered, ABSENT if isinstance(content, Rejected) else content)
+        if isinstance(content, Rejected):
+            await self._refuse(record, step, content.why)
+            return None
+        return (
+            None
+            if isinstance(content, Absent) and not _holds_bytes(record, step, ordered)
+            else Offer(step, ordered, content)
+        )
+
+    def _content(self, record: ServedDevice, step: Step, ordered: Assignment) -> Content:
+        # An order back to what only the device has names no artifact.
+        return self._contents.look(ordered, step.plane, record.device.device_class) if ordered.artifact else ABSENT
 
     async def offer_of(self, record: ServedDevice, number: int) -> Offer:
         """The offer with this number.
@@ -93,6 +100,8 @@ class Steps:
         offer = await self.offer(record)
         if offer is None or offer.step.number != number:
             raise self._no_action(record, number)
+        if isinstance(offer.content, Absent) and not _holds_bytes(self._known(record), offer.step, offer.ordered):
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the bytes are not here again yet; come again")
         self._sessions.of(record.name).remember(number, offer.step.plane, offer.ordered.content)
         return offer
 
@@ -136,6 +145,8 @@ class Steps:
             content = record.ordered.content if record.ordered else None
             await self._take_end(record, step.plane, step.number, feedback, content)
         elif not record.device.begun:
+            if step.withdrawn:
+                raise Problem(HTTPStatus.GONE, GONE)
             if denial := await self._denial(record):
                 raise _not_now(denial)
             begun = with_beginning(record.status, step.plane, step.number, self._clock.now())
@@ -179,7 +190,7 @@ class Steps:
     async def _denial(self, record: ServedDevice) -> MayNotStart | None:
         """Why the open step may not begin by what is known within this half second; what has begun goes on."""
         step = record.step
-        if step is not None and not record.device.begun and not record.device.answered:
+        if step is not None and record.device.in_flight and not record.device.begun:
             if step.type is StepType.INSTALL:
                 await self._orders.freshen()
             record = self._known(record)
@@ -202,7 +213,7 @@ class Steps:
 
     def _no_action(self, record: ServedDevice, number: int) -> Problem:
         known = self._view.device(record.name) or record
-        if known.step is not None and known.step.number == number and not known.device.answered:
+        if known.step is not None and known.step.number == number and known.device.in_flight:
             return Problem(HTTPStatus.NOT_FOUND, "this action may not begin now; poll again")
         numbers = [status.step for status in known.status.planes.values()]
         highest = max([*numbers, known.step.number if known.step else 0])
@@ -211,9 +222,10 @@ class Steps:
 
 
 def _holds_bytes(record: ServedDevice, step: Step, ordered: Assignment) -> bool:
-    """Tell whether the device says that it holds the content itself, so that it goes back without the registry."""
+    """Tell whether the device says that it holds the content itself, so that it needs nothing of the registry."""
     status = record.status.plane(step.plane)
-    return step.type is StepType.RETURN and ordered.content in {status.fallback, status.running}
+    held = ordered.content in {status.fallback, status.running}
+    return held and (step.type is StepType.RETURN or record.device.begun)
 
 
 def _is_answered(record: ServedDevice, number: int) -> bool:

@@ -82,7 +82,7 @@ class View:
     def may_begin(self, record: ServedDevice, now: datetime) -> MayStart | MayNotStart | None:
         """Ask whether the device may begin, or go on with, the step that it was ordered; None if nothing is open."""
         step, ordered = record.step, record.ordered
-        if step is None or ordered is None or record.device.answered:
+        if step is None or ordered is None or not record.device.in_flight:
             return None
         action = Action(
             device=record.name,

@@ -1,0 +1,415 @@
+"""Devices at the bridge's paths: the story of a step, and everything that can go wrong with it."""
+
+import asyncio
+import hashlib
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from backstay.bridge.tokens import gateway_token, target_token
+from backstay.core.planes import Plane
+from backstay.ports.verify import Unverified, UnverifiedReason
+from tests.bridge.conftest import BYTES, CONTENT, KEY, OLD
+
+ELSEWHERE = "/acme/controller/v1"
+
+
+async def begun(world, number=1):
+    await world.health(OLD)
+    world.order(number)
+    assert await world.offered() == f"/deploymentBase/{number}"
+    assert await world.feedback(number, "proceeding") == 200
+
+
+async def test_poll_answers_304_when_nothing_changed(world):
+    first = await world.ask("GET", "")
+    etag = first.headers["ETag"]
+    assert (await first.json())["config"]["polling"]["sleep"] == "00:00:01"
+    assert (await world.ask("GET", "", headers={"If-None-Match": etag})).status == 304
+    world.order()
+    await world.offered()
+    assert (await world.ask("GET", "", headers={"If-None-Match": etag})).status == 200
+
+
+async def test_deployment_carries_all_that_a_device_needs_when_it_is_offered(world):
+    world.order(7)
+    response = await world.ask("GET", await world.offered())
+    found = await response.json()
+    chunk = found["deployment"]["chunks"][0]
+    artifact = chunk["artifacts"][0]
+    assert (found["id"], chunk["part"], chunk["version"], artifact["size"]) == ("7", "model", "7.2.0", len(BYTES))
+    assert artifact["hashes"] == {
+        "sha1": hashlib.sha1(BYTES).hexdigest(),
+        "md5": hashlib.md5(BYTES).hexdigest(),
+        "sha256": CONTENT.removeprefix("sha256:"),
+    }
+    assert found["backstay"]["type"] == "Install"
+    assert found["backstay"]["window"] == "2m"
+    assert found["backstay"]["probes"] == [{"name": "inference", "kind": "InferenceAlive"}]
+
+
+async def test_step_costs_two_status_writes_when_it_goes_well(world):
+    await begun(world)
+    assert world.model()["state"] == "Downloading"
+    for execution in ("download", "downloaded", "proceeding"):
+        assert await world.feedback(1, execution) == 200
+    await world.health(CONTENT)
+    assert await world.feedback(1, "closed", "success") == 200
+    assert await world.feedback(1, "closed", "success") == 200
+    assert await world.feedback(1, "closed", "failure") == 200, "said again in other words"
+    assert len(world.api.writes) == 2
+    model = world.model()
+    assert (model["state"], model["step"], model["running"]) == ("Confirmed", 1, CONTENT)
+    assert model["version"] == "7.2.0"
+    assert await world.offered() is None
+
+
+async def test_success_is_a_failure_when_the_device_reports_other_bytes(world):
+    await begun(world)
+    assert await world.feedback(1, "closed", "success") == 200
+    assert world.model()["state"] == "Failed"
+    assert world.model()["reason"].startswith("DigestMismatch")
+
+
+async def test_stock_client_ends_unverified_when_it_never_reports_health(world):
+    world.order()
+    await world.offered()
+    assert await world.feedback(1, "proceeding") == 200
+    assert await world.feedback(1, "closed", "success") == 200
+    assert world.model()["state"] == "InstalledUnverified"
+    ready = next(found for found in world.status()["conditions"] if found["type"] == "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "Unverified")
+
+
+async def test_feedback_is_not_lost_when_the_api_server_is_away(world):
+    await begun(world)
+    await world.health(CONTENT)
+    world.api.up = False
+    assert await world.feedback(1, "closed", "success") == 503
+    world.api.up = True
+    assert await world.feedback(1, "closed", "success") == 200
+    assert world.model()["state"] == "Confirmed"
+
+
+async def test_device_is_told_gone_when_its_object_was_replaced(world):
+    await begun(world)
+    world.api.objects["edgedevices"]["cam-1"]["metadata"]["uid"] = "another"
+    assert await world.feedback(1, "closed", "failure", "NoSpace") == 410
+
+
+async def test_nothing_is_offered_when_a_hold_stands(world):
+    world.order()
+    assert await world.offered()
+    await world.hold({"scope": {"devices": ["cam-1"]}})
+    assert await world.offered() is None
+    assert (await world.ask("GET", "/deploymentBase/1")).status == 404
+    assert await world.feedback(1, "proceeding") == 410
+    assert (await world.ask("GET", "/softwaremodules/model/artifacts/model-7.2.0.bin")).status == 404
+    await world.hold(None)
+    assert await world.offered()
+
+
+async def test_hold_by_group_stops_its_members_when_labels_match(world):
+    world.order()
+    envelope = {"apiVersion": "backstay.dev/v1alpha1", "kind": "DeviceGroup", "metadata": {"name": "ours"}}
+    world.api.put("devicegroups", envelope | {"spec": {"selector": {"matchLabels": {"customer": "acme"}}}})
+    await world.hold({"scope": {"groups": ["theirs"]}})
+    assert await world.offered()
+    await world.hold({"scope": {"groups": ["ours"]}})
+    assert await world.offered() is None
+
+
+async def test_begun_step_goes_on_when_a_hold_comes(world):
+    await begun(world)
+    await world.hold({"scope": {"selector": {}}})
+    assert await world.offered()
+    world.api.up = False
+    world.time.seconds += 3600
+    assert await world.offered(), "nor does an old view or its expiry stop it"
+
+
+async def test_nothing_new_starts_when_the_view_is_older_than_a_minute(world):
+    world.order(expires="2026-02-01T00:00:00Z")
+    assert await world.offered()
+    world.api.up = False
+    world.time.seconds += 59
+    assert await world.offered()
+    world.time.seconds += 2
+    assert await world.offered() is None
+    assert await world.feedback(1, "proceeding") == 503
+
+
+async def test_order_is_dropped_when_it_has_expired(world):
+    world.order()
+    assert await world.offered()
+    world.time.seconds += 600
+    await world.bridge.orders.read()
+    assert await world.offered() is None
+    assert await world.feedback(1, "proceeding") == 410
+
+
+async def test_order_is_dropped_when_it_was_withdrawn(world):
+    world.order()
+    assert await world.offered()
+    desired = world.api.objects["edgedevices"]["cam-1"]["spec"]["desired"]
+    world.device(desired=desired | {"step": desired["step"] | {"withdrawn": True}})
+    assert await world.offered() is None
+    assert await world.feedback(1, "proceeding") == 410
+
+
+async def test_return_is_offered_without_the_registry_when_the_device_holds_the_bytes(world):
+    world.shelf.open = False
+    await world.health(OLD)
+    await world.hold({"scope": {"selector": {}}})
+    world.order(1, "Return", model={"content": OLD})
+    await world.bridge.publisher._sweep()
+    link = await world.offered()
+    assert link == "/deploymentBase/1", "neither hold nor registry stops it"
+    artifact = (await (await world.ask("GET", link)).json())["deployment"]["chunks"][0]["artifacts"][0]
+    assert artifact["hashes"] == {"sha256": OLD.removeprefix("sha256:")}
+
+
+async def test_return_is_offered_when_only_the_device_has_the_bytes(world):
+    await world.health(CONTENT)
+    await world.bridge.publisher._sweep()
+    world.order(1, "Return", model={"content": OLD, "artifact": None})
+    assert await world.offered()
+    assert world.shelf.asked == 0
+
+
+async def test_nothing_is_offered_until_the_registry_answers_when_it_was_down(world):
+    world.shelf.open = False
+    world.order()
+    assert await world.offered() is None
+    asked = world.shelf.asked
+    assert await world.offered() is None
+    assert world.shelf.asked == asked, "not again before its time"
+    world.shelf.open = True
+    world.time.seconds += 2
+    assert await world.offered()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"verdict": Unverified(UnverifiedReason.SIGNATURE_NOT_FOUND, "nobody signed it")}, "nobody signed it"),
+        ({"plane": Plane.CONFIG}, "it holds config"),
+    ],
+)
+async def test_step_fails_unbegun_when_its_artifact_must_not_be_installed(world, change, words):
+    for name, value in change.items():
+        setattr(world.shelf, name, value)
+    world.order()
+    assert await world.offered() is None
+    model = world.model()
+    assert (model["state"], model["step"]) == ("Failed", 1)
+    assert model["reason"].startswith("Rejected: ")
+    assert words in model["reason"]
+
+
+async def test_replaced_step_is_given_up_before_the_next_one_is_offered(world):
+    await begun(world, 1)
+    world.order(2)
+    assert await world.links() == {
+        "health": "/health",
+        "configData": "/configData",
+        "cancelAction": "/cancelAction/1",
+    }
+    assert (await (await world.ask("GET", "/cancelAction/1")).json())["cancelAction"]["stopId"] == "1"
+    assert (await world.ask("GET", "/deploymentBase/1")).status == 410
+    body = {"id": "1", "status": {"execution": "closed", "result": {"finished": "success"}}}
+    assert (await world.ask("POST", "/cancelAction/1/feedback", json=body)).status == 200
+    assert (await world.ask("POST", "/cancelAction/1/feedback", json=body)).status == 200, "said again"
+    assert (world.model()["state"], world.model()["reason"]) == ("Failed", "Canceled")
+    assert await world.offered() == "/deploymentBase/2"
+
+
+async def test_replaced_step_can_still_be_answered_when_the_device_was_faster(world):
+    await world.health(OLD)
+    world.order(1)
+    await world.ask("GET", await world.offered())
+    assert await world.feedback(1, "proceeding") == 200
+    world.order(2, model={"content": OLD})
+    await world.health(CONTENT)
+    assert await world.feedback(1, "closed", "success") == 200
+    assert (world.model()["state"], world.model()["step"]) == ("Confirmed", 1)
+
+
+async def test_replaced_step_goes_on_when_the_device_refuses_to_give_it_up(world):
+    await begun(world, 1)
+    world.order(2)
+    body = {"status": {"execution": "rejected", "result": {"finished": "failure"}}}
+    assert (await world.ask("POST", "/cancelAction/1/feedback", json=body)).status == 200
+    assert world.model()["state"] == "Downloading"
+
+
+@pytest.mark.parametrize(("number", "status"), [("1", 410), ("2", 404), ("x", 404), ("0", 404), ("-1", 404)])
+async def test_action_is_gone_or_unknown_when_it_is_not_the_present_one(world, number, status):
+    await begun(world, 1)
+    await world.feedback(1, "closed", "failure", "NoSpace")
+    body = {"status": {"execution": "closed", "result": {"finished": "success"}}}
+    assert (await world.ask("GET", f"/deploymentBase/{number}")).status == status
+    if number != "1":
+        assert (await world.ask("POST", f"/deploymentBase/{number}/feedback", json=body)).status == status
+    assert (await world.ask("GET", f"/cancelAction/{number}")).status == 404
+
+
+async def test_artifact_is_sent_whole_or_in_part_when_the_step_is_open(world):
+    world.order()
+    await world.offered()
+    path = "/softwaremodules/model/artifacts/model-7.2.0.bin"
+    whole = await world.ask("GET", path)
+    assert (whole.status, await whole.read()) == (200, BYTES)
+    assert whole.headers["ETag"] == f'"{CONTENT}"'
+    head = await world.ask("HEAD", path)
+    assert (head.status, head.headers["Content-Length"], await head.read()) == (200, str(len(BYTES)), b"")
+    part = await world.ask("GET", path, headers={"Range": "bytes=10-19", "If-Range": f'"{CONTENT}"'})
+    assert (part.status, await part.read()) == (206, BYTES[10:20])
+    assert part.headers["Content-Range"] == f"bytes 10-19/{len(BYTES)}"
+    end = await world.ask("GET", path, headers={"Range": f"bytes={len(BYTES) - 5}-99999999"})
+    assert (end.status, await end.read()) == (206, BYTES[-5:])
+    behind = await world.ask("GET", path, headers={"Range": f"bytes={len(BYTES)}-"})
+    assert (behind.status, behind.headers["Content-Range"]) == (416, f"bytes */{len(BYTES)}")
+    changed = await world.ask("GET", path, headers={"Range": "bytes=10-19", "If-Range": '"sha256:other"'})
+    assert (changed.status, await changed.read()) == (200, BYTES)
+    md5 = await world.ask("GET", f"{path}.MD5SUM")
+    assert (await md5.text()).split() == [hashlib.md5(BYTES).hexdigest(), "model-7.2.0.bin"]
+
+
+async def test_artifact_is_fetched_again_when_the_file_was_altered_on_disk(world, tmp_path):
+    world.order()
+    await world.offered()
+    file = next(path for path in tmp_path.rglob("*") if path.is_file())
+    file.write_bytes(b"x" * len(BYTES))
+    path = "/softwaremodules/model/artifacts/model-7.2.0.bin"
+    world.shelf.open = False
+    assert (await world.ask("GET", path)).status == 503
+    world.shelf.open = True
+    assert await (await world.ask("GET", path)).read() == BYTES
+
+
+@pytest.mark.parametrize(
+    "path", ["config/artifacts/model-7.2.0.bin", "model/artifacts/model-7.1.0.bin", "model/artifacts/..%2f..%2fkey"]
+)
+async def test_artifact_is_not_found_when_it_is_not_of_the_devices_step(world, path):
+    world.order()
+    await world.offered()
+    assert (await world.ask("GET", f"/softwaremodules/{path}")).status == 404
+    world.device("cam-2")
+    other = "/softwaremodules/model/artifacts/model-7.2.0.bin"
+    assert (await world.ask("GET", other, name="cam-2")).status == 404
+
+
+async def test_attributes_are_asked_for_until_they_were_given(world):
+    assert "configData" in await world.links()
+    body = {"mode": "merge", "data": {"VIN": "JH4", "hw": "2"}}
+    assert (await world.ask("PUT", "/configData", json=body)).status == 200
+    assert "configData" not in await world.links()
+    assert (await world.ask("PUT", "/configData", json={"mode": "remove", "data": {"hw": ""}})).status == 200
+    assert world.bridge.sessions.of("cam-1").attributes == {"VIN": "JH4"}
+
+
+@pytest.mark.parametrize(
+    ("name", "headers"),
+    [
+        ("cam-1", {"Authorization": ""}),
+        ("cam-1", {"Authorization": "TargetToken "}),
+        ("cam-1", {"Authorization": f"TargetToken {target_token(KEY, 'cam-1', 2)}"}),
+        ("cam-1", {"Authorization": f"TargetToken {target_token(KEY, 'cam-2', 1)}"}),
+        ("cam-1", {"Authorization": f"Bearer {target_token(KEY, 'cam-1', 1)}"}),
+        ("cam-1", {"Authorization": f"GatewayToken {gateway_token(KEY, 'gw-us')}"}),
+        ("cam-2", {}),
+        ("cam-3", {}),
+        ("cam-4", {}),
+        ("nobody", {}),
+    ],
+)
+async def test_stranger_gets_one_and_the_same_answer_when_anything_is_wrong(world, name, headers):
+    world.device("cam-2", gateway="gw-us")
+    world.device("cam-3", revoked=True)
+    world.device("cam-4", tokenGeneration=2)
+    for method, path in (("GET", ""), ("POST", "/health"), ("GET", "/deploymentBase/1"), ("PUT", "/configData")):
+        response = await world.ask(method, path, name=name, headers=headers)
+        assert response.status == 401
+        assert await response.json() == {
+            "errorCode": "Unauthorized",
+            "message": "no such device here, or not its token",
+        }
+
+
+async def test_stranger_is_turned_away_when_the_tenant_is_another(world):
+    headers = {"Authorization": f"TargetToken {target_token(KEY, 'cam-1', 1)}"}
+    async with world.client.get("/other/controller/v1/cam-1", headers=headers) as response:
+        assert response.status == 401
+
+
+async def test_gateway_token_lets_in_a_device_of_the_gateway(world):
+    token = f"GatewayToken {gateway_token(KEY, 'gw-eu')}"
+    assert (await world.ask("GET", "", headers={"Authorization": token})).status == 200
+
+
+async def test_device_is_turned_away_at_once_when_it_is_revoked_or_moved(world):
+    assert (await world.ask("GET", "")).status == 200
+    world.device(revoked=True)
+    assert (await world.ask("GET", "")).status == 401
+    world.device(revoked=False)
+    assert (await world.ask("GET", "")).status == 200
+    world.device(gateway="gw-us")
+    assert (await world.ask("GET", "")).status == 401
+
+
+@pytest.mark.parametrize("path", ["/health", "/deploymentBase/1/feedback", "/cancelAction/1/feedback", "/configData"])
+async def test_body_is_refused_when_it_is_too_large_or_no_json(world, path):
+    await begun(world)
+    method = "PUT" if path == "/configData" else "POST"
+    for body, status in ((b"x" * 70_000, 413), (b"{", 400), (b"", 400), (b"[]", 400), (b"\xff\xfe", 400)):
+        response = await world.ask(method, path, data=body)
+        assert response.status == status
+        found = await response.json()
+        assert found["errorCode"]
+        assert found["message"]
+
+
+async def test_bridge_never_answers_500_when_devices_send_anything(world):
+    await begun(world)
+    scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+    anything = st.recursive(
+        scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    )
+    loop, asked = asyncio.get_running_loop(), []
+
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(
+        st.sampled_from(["GET", "POST", "PUT", "HEAD"]),
+        st.sampled_from(["", "/health", "/deploymentBase/1", "/deploymentBase/1/feedback", "/cancelAction/1/feedback"])
+        | st.sampled_from(["/configData", "/softwaremodules/model/artifacts/model-7.2.0.bin", "/nothing"]),
+        anything | st.binary(max_size=30),
+        st.dictionaries(
+            st.sampled_from(["Range", "If-Range", "If-None-Match", "Content-Type"]),
+            st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=12),
+        ),
+    )
+    def collect(method, path, body, headers):
+        asked.append((method, path, body, headers))
+
+    await loop.run_in_executor(None, collect)
+    for method, path, body, headers in asked:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        response = await world.ask(method, path, data=data, headers=headers)
+        assert response.status < 500, (method, path, body, headers)
+
+
+async def test_reasons_of_the_device_are_kept_when_a_step_fails(world):
+    await begun(world)
+    assert await world.feedback(1, "closed", "failure", "ProbeFailed: camera", "more") == 200
+    assert (world.model()["state"], world.model()["reason"]) == ("RolledBack", "ProbeFailed: camera")
+
+
+async def test_answer_counts_when_a_stock_client_gives_no_word_before_it(world):
+    world.order()
+    await world.offered()
+    await world.hold({"scope": {"selector": {}}})
+    assert await world.feedback(1, "closed", "failure", "NoSpace") == 200, "what has happened is written down"
+    assert world.model()["reason"] == "NoSpace"

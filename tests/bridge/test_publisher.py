@@ -1,0 +1,123 @@
+"""What is written of devices that say nothing that is waited for, and when."""
+
+import pytest
+
+from backstay.bridge.records import device_record
+from tests.bridge.conftest import CONTENT, OLD
+
+PROBES = [{"name": "camera", "passed": False}]
+
+
+def condition(world, kind, name="cam-1"):
+    return next((found for found in world.status(name).get("conditions", []) if found["type"] == kind), None)
+
+
+async def sweep(world, seconds=0.0):
+    world.time.seconds += seconds
+    await world.bridge.publisher._sweep()
+
+
+async def test_status_is_written_once_when_reports_say_the_same(world):
+    for _ in range(5):
+        await world.health(OLD, resources={"heap_free_bytes": world.time.seconds})
+        await sweep(world, 1)
+    assert len(world.api.writes) == 1
+    assert world.model()["running"] == OLD
+    assert condition(world, "Reachable")["status"] == "True"
+    assert condition(world, "Ready")["reason"] == "UpToDate"
+
+
+async def test_writes_are_few_when_a_probe_flaps(world):
+    for second in range(60):
+        await world.health(OLD, probes=[{"name": "camera", "passed": second % 2 == 0}])
+        await sweep(world, 0.5)
+    assert len(world.api.writes) <= 11, "one in three seconds at most"
+
+
+async def test_health_is_degraded_when_a_probe_fails(world):
+    await world.health(OLD, probes=PROBES)
+    await sweep(world)
+    assert world.status()["health"] == {"state": "Degraded", "failing": ["camera"]}
+    assert condition(world, "Ready")["reason"] == "ProbesFailing"
+
+
+async def test_device_is_unreachable_when_it_misses_three_check_ins(world):
+    await world.health(OLD, interval=4)
+    await sweep(world)
+    since = condition(world, "Reachable")["lastTransitionTime"]
+    await sweep(world, 12)
+    assert condition(world, "Reachable")["status"] == "True"
+    await sweep(world, 1)
+    found = condition(world, "Reachable")
+    assert (found["status"], found["reason"]) == ("False", "Silent")
+    assert found["lastTransitionTime"] > since
+    assert condition(world, "Ready")["reason"] == "Unreachable"
+    writes = len(world.api.writes)
+    await sweep(world, 100)
+    assert len(world.api.writes) == writes
+    await world.health(OLD, interval=4)
+    await sweep(world)
+    assert condition(world, "Reachable")["status"] == "True"
+
+
+async def test_sleeper_is_not_offline_when_the_bridge_was_restarted(world):
+    await world.health(OLD, interval=3600)
+    await sweep(world)
+    world.bridge.sessions._found.clear()
+    await sweep(world, 3600)
+    assert condition(world, "Reachable")["status"] == "True"
+    await sweep(world, 3 * 3600)
+    assert condition(world, "Reachable")["status"] == "False"
+
+
+async def test_device_that_was_never_heard_is_unreachable_when_the_bridge_is_old_enough(world):
+    await sweep(world, 10)
+    assert condition(world, "Reachable") is None
+    await sweep(world, 30)
+    assert condition(world, "Reachable")["status"] == "False"
+
+
+async def test_change_waits_for_the_answer_when_its_step_is_under_way(world):
+    await world.health(OLD)
+    world.order()
+    await world.offered()
+    assert await world.feedback(1, "proceeding") == 200
+    await world.health(CONTENT)
+    await sweep(world, 3)
+    assert world.model()["running"] == OLD, "it has only now been seen"
+    await sweep(world, 2)
+    assert world.model()["running"] == CONTENT, "no answer came"
+    assert world.model()["state"] == "Downloading"
+
+
+async def test_truth_is_written_when_a_device_falls_back_after_it_confirmed(world):
+    await world.health(OLD)
+    world.order()
+    await world.offered()
+    await world.feedback(1, "proceeding")
+    await world.health(CONTENT)
+    await world.feedback(1, "closed", "success")
+    assert condition(world, "Ready")["status"] == "True"
+    await world.health(OLD)
+    await sweep(world, 4)
+    assert (world.model()["running"], world.model()["state"]) == (OLD, "Confirmed")
+    assert condition(world, "Ready")["reason"] == "OutOfDate"
+
+
+async def test_nothing_is_lost_when_the_api_server_is_away(world):
+    world.api.up = False
+    await world.health(OLD)
+    with pytest.raises(Exception, match="503"):
+        await sweep(world)
+    world.api.up = True
+    await sweep(world)
+    assert world.model()["running"] == OLD
+
+
+async def test_older_word_of_the_server_never_undoes_a_write_when_the_watch_is_late(world):
+    old = device_record(dict(world.api.objects["edgedevices"]["cam-1"]) | {"status": {}})
+    await world.health(OLD)
+    await sweep(world)
+    world.bridge.view.put_device(old)
+    await sweep(world, 4)
+    assert len(world.api.writes) == 1
