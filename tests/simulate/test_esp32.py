@@ -14,6 +14,7 @@ from backstay.core.planes import Plane
 from backstay.simulate.application import Application
 from backstay.simulate.ddi import DdiClient
 from backstay.simulate.esp32 import Esp32
+from backstay.simulate.faults import Faults
 from backstay.simulate.fleet import open_chip
 from backstay.simulate.image import Behaviour, digest_of
 from tests.simulate.small_bridge import BASE, TOKEN, SmallBridge
@@ -132,11 +133,10 @@ async def test_firmware_that_hangs_is_undone_by_watchdog_and_bootloader(bridge: 
 
 async def test_model_is_undone_without_a_network_when_the_window_ends(bridge: SmallBridge, tmp_path: Path) -> None:
     bridge.offer(1, Plane.MODEL, model(2), "1.1.0", window="3s")
-    bridge.pause_seconds = 1.0
     async with running(bridge, tmp_path) as device:
-        while not bridge.ranges:
+        device.order(Faults(fail=frozenset({"camera"})))
+        while device.life is None:
             await asyncio.sleep(0.05)
-        told(tmp_path, fail=["camera"])
         while app_of(device).versions.model == FACTORY[Plane.MODEL].release(Plane.MODEL):
             await asyncio.sleep(0.05)
         told(tmp_path, fail=["camera"], offline=5)

@@ -5,8 +5,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
+from backstay.core.device import Reason
 from backstay.core.planes import ContentDigest, Plane
 from backstay.errors import BackstayError, Refused, Unavailable
 from backstay.simulate.application import Application
@@ -104,16 +105,18 @@ class Conversation:
         app.order(order, life.now(), expired=deployment.expired(datetime.now(UTC)))
 
     async def _cancel(self, link: str) -> None:
-        """Stop the action that the bridge wants stopped."""
-        body = await self._client.read(link)
-        try:
-            number = int((body.get("cancelAction") or {}).get("stopId") or body["id"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BadDeployment(f"the cancel action names no action: {error!r}") from error
-        running = self._life.app.in_flight
-        if running is not None and running.order is not None and running.order.number == number:
-            self._life.app.cancel(self._life.now())
-        status = {"execution": "closed", "result": {"finished": "success"}, "details": ["Canceled"]}
+        """Stop the action that the bridge wants stopped; one that is over already keeps the end that it had."""
+        number, app = _number_to_stop(await self._client.read(link)), self._life.app
+        if (running := app.in_flight) is not None and running.order is not None and running.order.number == number:
+            app.cancel(self._life.now())
+        found = next((x for x in app.progress.values() if x.order is not None and x.order.number == number), None)
+        if found is not None and found.in_flight:
+            return
+        if found is not None:
+            await self._client.feedback(link.replace("/cancelAction/", "/deploymentBase/"), number, found)
+        stopped = found is None or (found.cause is not None and found.cause.reason is Reason.CANCELED)
+        said = ("closed", "success") if stopped else ("rejected", "failure")
+        status = {"execution": said[0], "result": {"finished": said[1]}, "details": []}
         await self._client.send("POST", f"{link}/feedback", {"id": str(number), "status": status})
 
     async def _report(self, poll: Poll) -> None:
@@ -141,9 +144,18 @@ class Conversation:
             return
         await self._client.feedback(link, progress.order.number, progress)
         self._answered = (progress.order.number, now)
+        # A bridge that offers the same number again may mean another step.
+        self._life.deployment = None
         self._note(f"step {progress.order.number}: {progress.state} {progress.cause or ''}".rstrip())
         app.news = True
 
     def _note(self, line: str) -> None:
         log.info("%s: %s", self._name, line)
         self._life.lines.append(line)
+
+
+def _number_to_stop(body: Mapping[str, Any]) -> int:
+    try:
+        return int((body.get("cancelAction") or {}).get("stopId") or body["id"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadDeployment(f"the cancel action names no action: {error!r}") from error
