@@ -120,6 +120,8 @@ class ApiServer:
             raise web.HTTPNotFound
         if body["metadata"]["uid"] != item["metadata"]["uid"]:
             raise web.HTTPConflict
+        if body["status"].get("slot") == "refused":
+            raise web.HTTPUnprocessableEntity
         self.writes.append(body["status"])
         item["status"] = merged(item.get("status", {}), body["status"])
         return web.json_response(self.put("edgedevices", item))

@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from yarl import URL
 
 from backstay.bridge.tokens import gateway_token, target_token
 from backstay.core.planes import Plane
@@ -413,3 +414,31 @@ async def test_answer_counts_when_a_stock_client_gives_no_word_before_it(world):
     await world.hold({"scope": {"selector": {}}})
     assert await world.feedback(1, "closed", "failure", "NoSpace") == 200, "what has happened is written down"
     assert world.model()["reason"] == "NoSpace"
+
+
+async def test_hold_is_obeyed_when_the_watch_is_dead(world):
+    reading = asyncio.create_task(world.bridge.orders._keep_reading())
+    try:
+        while not world.bridge.orders.connected:
+            await asyncio.sleep(0.01)
+        world.order()
+        assert await world.offered()
+        envelope = {"apiVersion": "backstay.dev/v1alpha1", "kind": "Hold", "metadata": {"name": "stop"}}
+        world.api.put("holds", envelope | {"spec": {"scope": {"selector": {}}, "reason": "smoke"}})
+        world.time.seconds += 0.6
+        assert await world.feedback(1, "proceeding") == 410
+        assert await world.offered() is None
+    finally:
+        reading.cancel()
+
+
+@pytest.mark.parametrize("host", ["[::", "a b", "", "::::", "x" * 300])
+async def test_poll_is_refused_or_answered_when_the_host_is_anything(world, host):
+    assert (await world.ask("GET", "", headers={"Host": host})).status in {200, 400}
+
+
+@pytest.mark.parametrize("name", ["%ff%fe", "..", "%00", "a%2fb", "x" * 5000, "%F0%9F%92%A9", "a%0d%0ab"])
+async def test_stranger_is_turned_away_when_its_name_is_anything(world, name):
+    path = URL(f"/acme/controller/v1/{name}", encoded=True)
+    async with world.client.get(path, headers={"Authorization": "TargetToken x"}) as response:
+        assert response.status in {401, 404}

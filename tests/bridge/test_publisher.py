@@ -3,6 +3,7 @@
 import pytest
 
 from backstay.bridge.records import device_record
+from backstay.errors import Unavailable
 from tests.bridge.conftest import CONTENT, OLD
 
 PROBES = [{"name": "camera", "passed": False}]
@@ -107,8 +108,9 @@ async def test_truth_is_written_when_a_device_falls_back_after_it_confirmed(worl
 async def test_nothing_is_lost_when_the_api_server_is_away(world):
     world.api.up = False
     await world.health(OLD)
-    with pytest.raises(Exception, match="503"):
+    with pytest.raises(ExceptionGroup) as caught:
         await sweep(world)
+    assert caught.group_contains(Unavailable)
     world.api.up = True
     await sweep(world)
     assert world.model()["running"] == OLD
@@ -121,3 +123,24 @@ async def test_older_word_of_the_server_never_undoes_a_write_when_the_watch_is_l
     world.bridge.view.put_device(old)
     await sweep(world, 4)
     assert len(world.api.writes) == 1
+
+
+async def test_answer_to_a_write_brings_no_device_back_when_it_was_deleted_meanwhile(world):
+    item = world.device()
+    world.bridge.view.remove_device("cam-1")
+    world.bridge.view.put_answer(device_record(item))
+    assert world.bridge.view.device("cam-1") is None
+
+
+async def test_other_statuses_are_written_when_one_is_refused(world):
+    names = [f"cam-{number}" for number in range(1, 21)]
+    for name in names:
+        world.device(name)
+        await world.health(OLD, name=name, slot="refused" if name == "cam-1" else "ota_0")
+    await sweep(world)
+    assert len(world.api.writes) == 19
+    await world.health(OLD)
+    await sweep(world, 4)
+    assert len(world.api.writes) == 19, "not again at once"
+    await sweep(world, 60)
+    assert world.model()["running"] == OLD

@@ -11,6 +11,7 @@ from typing import Final
 
 import orjson
 from aiohttp import web
+from yarl import URL
 
 from backstay.bridge.attributes import parse_attributes
 from backstay.bridge.documents import cancel_document, deployment_document, poll_document
@@ -128,9 +129,17 @@ class Ddi:
 
 
 def base_of(request: web.Request) -> str:
-    """The address of the device's own paths, as the device reached the bridge."""
+    """The address of the device's own paths, as the device reached the bridge.
+
+    Raises:
+        Problem: the device does not say how.
+    """
     tenant, device = request.match_info["tenant"], request.match_info["device"]
-    return str(request.url.origin().with_path(f"/{tenant}/controller/v1/{device}"))
+    try:
+        origin = URL(f"{request.scheme}://{request.host}").origin()
+    except ValueError as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, "the header Host names no host") from error
+    return str(origin.with_path(f"/{tenant}/controller/v1/{device}"))
 
 
 def number_in(request: web.Request) -> int:

@@ -17,7 +17,7 @@ from backstay.bridge.reports import with_readiness, with_report
 from backstay.bridge.sessions import Session, Sessions
 from backstay.bridge.status import REACHABLE, Condition, Status, difference
 from backstay.bridge.view import View
-from backstay.errors import BackstayError, Conflict, NotFound
+from backstay.errors import BackstayError, Conflict, NotFound, Refused, Unavailable
 from backstay.ports.clock import Clock
 
 SWEEP_SECONDS: Final = 0.5
@@ -25,6 +25,7 @@ SETTLE_SECONDS: Final = 2.0
 """How long a change of a plane that is being changed waits for the answer that tells the same."""
 GAP_SECONDS: Final = 3.0
 """The least time between two writes of a device that no answer waits for, so that a flapping probe is not a flood."""
+REFUSED_SECONDS: Final = 60.0
 OUTAGE_PAUSE_SECONDS: Final = 1.0
 WRITES_AT_ONCE: Final = 8
 
@@ -73,16 +74,16 @@ class Publisher:
             raise
         self._metrics.status_write(kind, "written")
         session = self._sessions.of(record.name)
-        session.written_at, session.differs_since = self._clock.monotonic(), None
-        self._view.put_device(device_record(written))
+        session.next_write, session.differs_since = self._clock.monotonic() + GAP_SECONDS, None
+        self._view.put_answer(device_record(written))
 
     async def run(self) -> None:
         """Write what has settled, until cancelled."""
         while True:
             try:
                 await self._sweep()
-            except BackstayError as error:
-                log.warning("statuses cannot be written now: %s", error)
+            except* Unavailable as errors:
+                log.warning("statuses cannot be written now: %s", errors.exceptions[0])
                 await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
             await asyncio.sleep(SWEEP_SECONDS)
 
@@ -91,18 +92,22 @@ class Publisher:
         self._sessions.keep_only({record.name for record in records})
         due = [record for record in records if self._is_due(record)]
         for start in range(0, len(due), WRITES_AT_ONCE):
-            batch = (self._settle(record.name) for record in due[start : start + WRITES_AT_ONCE])
-            failures = [error for error in await asyncio.gather(*batch, return_exceptions=True) if error is not None]
-            if failures:
-                raise failures[0]
+            async with asyncio.TaskGroup() as tasks:
+                for record in due[start : start + WRITES_AT_ONCE]:
+                    tasks.create_task(self._settle(record.name), name=f"write the status of {record.name}")
 
     async def _settle(self, name: str) -> None:
         async with self._sessions.of(name).lock:
-            if record := self._view.device(name):
-                try:
-                    await self.write(record, record.status, "health")
-                except NotFound:
-                    log.info("EdgeDevice %s is gone", name)
+            if (record := self._view.device(name)) is None:
+                return
+            try:
+                await self.write(record, record.status, "health")
+            except NotFound:
+                log.info("EdgeDevice %s is gone", name)
+            except Refused as error:
+                # One status that the API server does not take must not keep the others from being written.
+                self._sessions.of(name).next_write = self._clock.monotonic() + REFUSED_SECONDS
+                log.error("the status of %s is refused: %s", name, error)  # noqa: TRY400 - the message says all
 
     def _is_due(self, record: ServedDevice) -> bool:
         """Tell whether the written status lags behind, and has done so for long enough."""
@@ -115,8 +120,9 @@ class Publisher:
             return False
         if session.differs_since is None:
             session.differs_since = now
-        rested = session.written_at is None or now - session.written_at >= GAP_SECONDS
-        return rested and now - session.differs_since >= (SETTLE_SECONDS if _is_changing(record, session) else 0.0)
+        return now >= session.next_write and now - session.differs_since >= (
+            SETTLE_SECONDS if _is_changing(record, session) else 0.0
+        )
 
     def _with_reachability(self, status: Status, record: ServedDevice, now: datetime) -> Status:
         reachable = self._sessions.reachable(record, self._clock.monotonic())

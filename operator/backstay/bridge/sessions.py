@@ -30,7 +30,8 @@ class Session:
     """Since when the written status lags behind what the device says."""
     settled: tuple[object, ...] | None = None
     """What was compared when the written status last said all that the device says."""
-    written_at: float | None = None
+    next_write: float = 0.0
+    """Before this, nothing is written that no answer waits for."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def remember(self, number: int, plane: Plane, content: ContentDigest) -> None:

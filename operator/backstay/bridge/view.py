@@ -75,6 +75,11 @@ class View:
         else:
             self.remove_device(record.name)
 
+    def put_answer(self, record: ServedDevice) -> None:
+        """Take in the answer to our own write; one that arrives after the device is gone does not bring it back."""
+        if record.name in self._devices:
+            self.put_device(record)
+
     def remove_device(self, name: str) -> None:
         """Forget a device that was deleted, or that another gateway serves now."""
         self._devices.pop(DeviceName(name), None)
