@@ -19,7 +19,7 @@ from tests.simulate.workbench import CHIP_BYTES, FACTORY, PROBES, WINDOW, Bench,
 def test_device_runs_the_factory_set_when_it_is_new() -> None:
     bench = Bench()
     assert [bench.running(plane) for plane in Plane] == ["1.0.0", "1.0.0", "1.0.0"]
-    assert str(bench.app.app) == "ota_0"
+    assert str(bench.app.board.app) == "ota_0"
     bench.check_whole()
 
 
@@ -27,13 +27,13 @@ def test_firmware_is_confirmed_when_its_probes_pass_after_the_boot() -> None:
     bench = Bench()
     bench.install(order(1, Plane.FIRMWARE, image("1.1.0"), "1.1.0"), image("1.1.0"))
     assert bench.running(Plane.FIRMWARE) == "1.1.0"
-    assert str(bench.app.app) == "ota_1"
+    assert str(bench.app.board.app) == "ota_1"
     assert bench.state(Plane.FIRMWARE) is PlaneState.PENDING_CONFIRM
     bench.settle()
     assert bench.state(Plane.FIRMWARE) is PlaneState.CONFIRMED
     bench.power_on()
     assert bench.running(Plane.FIRMWARE) == "1.1.0"
-    assert bench.app.banks[Plane.FIRMWARE].fallback is not None
+    assert bench.app.board.banks[Plane.FIRMWARE].fallback is not None
 
 
 @pytest.mark.parametrize("plane", [Plane.MODEL, Plane.CONFIG])
@@ -173,10 +173,10 @@ def test_new_install_waits_when_another_change_is_on_trial() -> None:
 def test_install_never_overwrites_the_fallback_of_something_unconfirmed() -> None:
     bench = Bench()
     bench.install(order(1, Plane.FIRMWARE, image("1.1.0"), "1.1.0"), image("1.1.0"))
-    before = bench.app.banks[Plane.FIRMWARE].other
+    before = bench.app.board.banks[Plane.FIRMWARE].other
     bench.do(lambda: bench.app.order(order(2, Plane.FIRMWARE, image("1.2.0"), "1.2.0"), bench.now))
     assert bench.app.download is None
-    assert bench.app.banks[Plane.FIRMWARE].other == before
+    assert bench.app.board.banks[Plane.FIRMWARE].other == before
 
 
 def test_step_expires_when_it_was_not_begun() -> None:
@@ -203,11 +203,11 @@ def test_download_goes_on_where_it_was_when_the_power_went() -> None:
     bench, payload = Bench(), image("1.1.0", size=20000)
     step = order(1, Plane.FIRMWARE, payload, "1.1.0")
     bench.do(lambda: bench.app.order(step, bench.now))
-    slot = bench.app.banks[Plane.FIRMWARE].slots[1]
+    slot = bench.app.board.banks[Plane.FIRMWARE].slots[1]
     slot.begin(step.content, len(payload)).write(payload[:10000])
     bench.power_on()
     assert bench.app.download == step
-    assert bench.app.banks[Plane.FIRMWARE].slots[1].begin(step.content, len(payload)).wanted == 8192
+    assert bench.app.board.banks[Plane.FIRMWARE].slots[1].begin(step.content, len(payload)).wanted == 8192
     bench.fetch(payload)
     bench.settle()
     assert bench.running(Plane.FIRMWARE) == "1.1.0"
@@ -220,7 +220,7 @@ def test_device_selects_a_compatible_set_when_the_firmware_fell_back_below_the_m
     bench.install(order(2, Plane.MODEL, model(2), "2.0.0", requires={"firmware": ">=2.0.0"}), model(2))
     bench.settle()
     assert bench.running(Plane.MODEL) == "2.0.0"
-    bench.app.banks[Plane.FIRMWARE].selector.mark(ImageState.INVALID)
+    bench.app.board.banks[Plane.FIRMWARE].selector.mark(ImageState.INVALID)
     bench.power_on()
     assert (bench.running(Plane.FIRMWARE), bench.running(Plane.MODEL)) == ("1.0.0", "1.0.0")
     bench.check_whole()
@@ -258,9 +258,9 @@ def test_firmware_that_failed_its_trial_is_not_confirmed_by_being_the_only_one_t
     bench.install(order(1, Plane.FIRMWARE, image("1.1.0"), "1.1.0"), image("1.1.0"))
     bench.flash.write(next(x for x in LAYOUT if x.label == "ota_0").offset + 500, bytes(64))
     bench.power_on()
-    assert str(bench.app.app) == "ota_1"
-    assert bench.app.banks[Plane.FIRMWARE].selector.condemned(1)
-    assert not bench.app.rollback_capable
+    assert str(bench.app.board.app) == "ota_1"
+    assert bench.app.board.banks[Plane.FIRMWARE].selector.condemned(1)
+    assert not bench.app.board.rollback_capable
 
 
 def test_download_begins_anew_when_its_bytes_were_others() -> None:
@@ -275,10 +275,10 @@ def test_old_model_serves_again_when_the_new_one_fell_back() -> None:
     bench, bad = Bench(), model(2, wrong=True)
     bench.install(order(1, Plane.MODEL, bad, "2.0.0"), bad)
     bench.wait(3)
-    assert bench.app.serving.accuracy == 0.0
+    assert bench.app.board.serving.accuracy == 0.0
     bench.settle()
     bench.wait(3)
-    assert bench.app.serving.accuracy == 1.0
+    assert bench.app.board.serving.accuracy == 1.0
 
 
 def test_return_of_one_plane_leaves_the_trial_of_another_to_its_end() -> None:

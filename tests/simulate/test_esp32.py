@@ -86,7 +86,7 @@ async def test_device_runs_what_its_flash_says_when_the_process_starts_again(
         await bridge.until(1)
     async with running(bridge, tmp_path) as device:
         await asyncio.sleep(0.5)
-        assert app_of(device).firmware.version == "1.1.0"
+        assert app_of(device).board.firmware.version == "1.1.0"
 
 
 async def test_download_resumes_by_range_when_it_breaks_off(bridge: SmallBridge, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ async def test_download_is_refused_when_the_bytes_are_altered(bridge: SmallBridg
     bridge.served = model(2)[:-1] + b"!"
     async with running(bridge, tmp_path) as device:
         status = await bridge.until(1)
-        assert app_of(device).release(Plane.MODEL) == FACTORY[Plane.MODEL].release(Plane.MODEL)
+        assert app_of(device).board.release(Plane.MODEL) == FACTORY[Plane.MODEL].release(Plane.MODEL)
     assert status["result"]["finished"] == "failure"
     assert status["details"][0].startswith("DigestMismatch")
 
@@ -118,7 +118,7 @@ async def test_download_stops_between_chunks_when_it_is_cancelled(bridge: SmallB
             await asyncio.sleep(0.05)
         bridge.cancel = 1
         assert (await bridge.until(1))["details"] == ["Canceled"]
-        assert app_of(device).firmware.version == "1.0.0"
+        assert app_of(device).board.firmware.version == "1.0.0"
 
 
 async def test_firmware_that_hangs_is_undone_by_watchdog_and_bootloader(bridge: SmallBridge, tmp_path: Path) -> None:
@@ -137,11 +137,11 @@ async def test_model_is_undone_without_a_network_when_the_window_ends(bridge: Sm
         device.order(Faults(fail=frozenset({"camera"})))
         while device.life is None:
             await asyncio.sleep(0.05)
-        while app_of(device).versions.model == FACTORY[Plane.MODEL].release(Plane.MODEL):
+        while app_of(device).board.versions.model == FACTORY[Plane.MODEL].release(Plane.MODEL):
             await asyncio.sleep(0.05)
         told(tmp_path, fail=["camera"], offline=5)
         await asyncio.sleep(4)
-        assert app_of(device).versions.model == FACTORY[Plane.MODEL].release(Plane.MODEL)
+        assert app_of(device).board.versions.model == FACTORY[Plane.MODEL].release(Plane.MODEL)
         assert not any(x["status"]["execution"] == "closed" for x in bridge.feedback)
         assert (await bridge.until(1))["details"] == ["ProbeFailed: camera"]
 

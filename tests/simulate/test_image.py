@@ -59,10 +59,10 @@ def test_image_is_accepted_when_esptool_made_it(tmp_path: Path) -> None:
 
 def test_bootloader_takes_the_other_slot_when_the_chosen_image_is_bad() -> None:
     bench = Bench()
-    selector = bench.app.banks[Plane.FIRMWARE].selector
+    selector = bench.app.board.banks[Plane.FIRMWARE].selector
     selector.choose(1, ImageState.NEW)
     bench.power_on()
-    assert str(bench.app.app) == "ota_0"
+    assert str(bench.app.board.app) == "ota_0"
     assert bench.resets == [ResetCause.POWER_ON] * 2
     assert selector.slot() == 0
     assert selector.condemned(1)

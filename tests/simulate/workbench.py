@@ -147,7 +147,7 @@ class Bench:
     def fetch(self, payload: bytes) -> None:
         if (wanted := self.app.download) is None:
             return
-        bank = self.app.banks[wanted.plane]
+        bank = self.app.board.banks[wanted.plane]
         download = bank.slots[bank.spare].begin(wanted.content, len(payload))
         while not download.complete:
             download.write(payload[download.wanted : download.wanted + 1500])
@@ -170,7 +170,7 @@ class Bench:
         raise AssertionError("the order is open after its window")
 
     def running(self, plane: Plane) -> str:
-        release = self.app.release(plane)
+        release = self.app.board.release(plane)
         return release.version if release else ""
 
     def state(self, plane: Plane) -> PlaneState:
@@ -181,6 +181,6 @@ class Bench:
 
     def check_whole(self) -> None:
         """Promises 1 and 5: it booted, it has a model and a config that load, and they all fit together."""
-        assert all(self.app.release(plane) for plane in Plane)
-        assert not unmet_requirements(self.app.versions)
-        assert self.app.serving.model is not None
+        assert all(self.app.board.release(plane) for plane in Plane)
+        assert not unmet_requirements(self.app.board.versions)
+        assert self.app.board.serving.model is not None

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+
 from backstay.core.otadata import SECTOR_BYTES, OtaData, at_reset, check_slots
 
 app = typer.Typer(help="Look into what an ESP32 holds.", no_args_is_help=True)
@@ -20,7 +21,7 @@ def esp32() -> None:
 def otadata(
     file: Annotated[Path, typer.Argument(help="A dump of the otadata partition: 8 KiB, one entry a sector.")],
     slots: Annotated[int, typer.Option(help="How many OTA app slots the device has, 1 to 16.")] = 2,
-    factory: Annotated[bool, typer.Option("--factory/--no-factory", help="The device has a factory app.")] = False,  # noqa: FBT002
+    factory: Annotated[bool, typer.Option("--factory/--no-factory", help="The device has a factory app.")] = False,
 ) -> None:
     """Print which otadata entry is active, and what the next reset boots."""
     try:

@@ -7,8 +7,6 @@ journal before it acts on it, so that the decision, and the reason for it, survi
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
-from itertools import product
-from typing import Final
 
 from backstay.core.device import (
     Activated,
@@ -34,20 +32,15 @@ from backstay.core.device import (
 from backstay.core.device_record import from_record, to_record
 from backstay.core.devices import PlaneState, StepType
 from backstay.core.otadata import ImageState
-from backstay.core.planes import Plane, Release, VersionSet, unmet_requirements
+from backstay.core.planes import Plane, Release, unmet_requirements
 from backstay.errors import BackstayError
-from backstay.simulate.bank import Bank
+from backstay.simulate.board import Board
 from backstay.simulate.bootloader import App
 from backstay.simulate.flash import Flash
-from backstay.simulate.image import Behaviour
-from backstay.simulate.inference import load_model
 from backstay.simulate.journal import Journal
 from backstay.simulate.partitions import Partition
-from backstay.simulate.probes import BUILT_IN, Evidence, is_known, run_probes
-from backstay.simulate.serving import Config, Digits, Serving
-
-_AT_ONCE: Final = (Plane.MODEL, Plane.CONFIG)
-"""The planes that change without a restart."""
+from backstay.simulate.probes import BUILT_IN, is_known, run_probes
+from backstay.simulate.serving import Digits
 
 
 class ResetCause(StrEnum):
@@ -73,52 +66,23 @@ class Application:
     def __init__(
         self, flash: Flash, table: Mapping[str, Partition], app: App, cause: ResetCause, digits: Digits, now: float
     ) -> None:
-        self.app, self.reset_cause = app, cause
-        self._digits = digits
+        self.reset_cause = cause
         self._journal = Journal(flash, table["journal"])
         self.boots = int(self._journal.record.get("boots", 0)) + 1
         self.progress = {plane: self._remembered(plane) for plane in Plane}
-        self.banks = {plane: Bank(flash, table, plane) for plane in Plane}
-        self.banks[Plane.FIRMWARE].run(app.slot)
-        for plane in _AT_ONCE:
-            self.banks[plane].selector.reset()
-        self._select()
+        self.board = Board(flash, table, app, digits, seed=self.boots)
         self.download: Order | None = None
         """The order whose bytes the shell is to fetch."""
-        self._failing: frozenset[str] = frozenset()
         self.news = True
         """There is something that the bridge should hear at once."""
-        self._serve()
         self._save()
         for plane in Plane:
             self._take(plane, self._booted(plane), now)
 
     @property
-    def firmware(self) -> Release:
-        """The firmware that runs, by its own bytes."""
-        known = self.banks[Plane.FIRMWARE].current
-        image = self.app.image
-        requires = known.requires if known and known.content == image.content else ()
-        return Release(Plane.FIRMWARE, image.version, image.content, requires)
-
-    def release(self, plane: Plane) -> Release | None:
-        """What runs in a plane."""
-        return self.firmware if plane is Plane.FIRMWARE else self.banks[plane].current
-
-    @property
-    def versions(self) -> VersionSet:
-        """What runs in all planes."""
-        return VersionSet.of({plane: found for plane in Plane if (found := self.release(plane))})
-
-    @property
     def in_flight(self) -> Progress | None:
         """The order that is open, if there is one."""
         return next((x for x in self.progress.values() if x.in_flight), None)
-
-    @property
-    def rollback_capable(self) -> bool:
-        """Tell whether the bootloader would bring the running firmware back after a failed trial of another."""
-        return self.app.slot is None or not self.banks[Plane.FIRMWARE].selector.condemned(self.app.slot)
 
     def progress_of(self, order: Order) -> Progress | None:
         """Where this step stands, or None for one that was never begun."""
@@ -138,12 +102,12 @@ class Application:
         """Take a step, unless it was taken before or something else has to end first."""
         if self.progress_of(order) is not None or not self.makes_way_for(order, now):
             return
-        bank, release = self.banks[order.plane], self.release(order.plane)
+        bank, release = self.board.banks[order.plane], self.board.release(order.plane)
         if cause := self._refusal(order, expired=expired):
             self._refuse(order, cause, now)
         elif release and release.content == order.content:
             self._take(order.plane, Ordered(order, Source.RUNNING), now)
-            self._serve()
+            self.board.serve()
         else:
             source = Source.HELD if bank.holds(order.content) else Source.REMOTE
             self._take(order.plane, Ordered(order, source), now)
@@ -158,7 +122,7 @@ class Application:
 
     def downloaded(self, order: Order, size: int, found: str, now: float) -> None:
         """Take the end of a download whose bytes are in the spare slot and make this digest."""
-        bank = self.banks[order.plane]
+        bank = self.board.banks[order.plane]
         self.download = None
         if found == order.content:
             bank.slots[bank.spare].seal(Release(order.plane, order.version, order.content, order.requires), size)
@@ -174,42 +138,31 @@ class Application:
 
     def tick(self, now: float) -> None:
         """Look through the camera, run the probes that an open change needs, and let time pass."""
-        self._serving.sample(now)
+        self.board.serving.sample(now)
         for plane, progress in self.progress.items():
             if progress.state is PlaneState.PENDING_CONFIRM and progress.order:
-                self._take(plane, Probed(run_probes(progress.order.probes, self.evidence)), now)
+                self._take(plane, Probed(run_probes(progress.order.probes, self.board.evidence)), now)
             else:
                 self._take(plane, Ticked(), now)
 
-    @property
-    def serving(self) -> Serving:
-        """The model at work."""
-        return self._serving
-
     def connected(self) -> None:
         """The bridge answered."""
-        self.evidence.connected = True
+        self.board.evidence.connected = True
 
     def health(self) -> tuple[ProbeResult, ...]:
         """Run the probes of the newest order of each plane, for the record; nothing is confirmed by it."""
         probes = {probe.name: probe for x in self.progress.values() if x.order for probe in x.order.probes}
         known = tuple(probe for probe in probes.values() if is_known(probe)) or BUILT_IN
-        return run_probes(known, replace(self.evidence, connected=True))
-
-    def fail_probes(self, names: frozenset[str]) -> None:
-        """Let these probes fail until told otherwise."""
-        self._failing = self.evidence.failing = names
+        return run_probes(known, replace(self.board.evidence, connected=True))
 
     def _refusal(self, order: Order, *, expired: bool) -> Cause | None:
         if expired:
             return Cause(Reason.EXPIRED)
         if unknown := [probe.kind for probe in order.probes if not is_known(probe)]:
             return Cause(Reason.REJECTED, f"an ESP32 has no probe {unknown[0]}")
-        on_trial = next((plane for plane, bank in self.banks.items() if bank.on_trial), None)
+        on_trial = next((plane for plane, bank in self.board.banks.items() if bank.on_trial), None)
         if on_trial:
             return Cause(Reason.REJECTED, f"the {on_trial} that runs is not confirmed, its fallback must stay")
-        if order.plane is Plane.FIRMWARE and not self.rollback_capable:
-            return Cause(Reason.REJECTED, "the running firmware could not be brought back")
         return None
 
     def _refuse(self, order: Order, cause: Cause, now: float) -> None:
@@ -219,7 +172,7 @@ class Application:
     def _take(self, plane: Plane, event: Event, now: float) -> None:
         outcome = advance(self.progress[plane], event, now)
         if Instruction.CONFIRM in outcome.instructions:
-            self.banks[plane].selector.mark(ImageState.VALID)
+            self.board.banks[plane].selector.mark(ImageState.VALID)
         self._keep(plane, outcome)
         for instruction in outcome.instructions:
             self._carry_out(plane, instruction, now)
@@ -241,7 +194,7 @@ class Application:
                 self.news = True
 
     def _switch(self, plane: Plane, now: float) -> None:
-        order, bank = self.progress[plane].order, self.banks[plane]
+        order, bank = self.progress[plane].order, self.board.banks[plane]
         if order is None:
             return
         if cause := self._objection(order):
@@ -254,58 +207,28 @@ class Application:
         # No reset happens here, so the trial begins with the choice; any reset before it is confirmed ends it.
         bank.selector.choose(bank.spare, ImageState.PENDING_VERIFY, order.number)
         bank.running = bank.spare
-        self._serve()
-        if release := self.release(plane):
+        self.board.serve()
+        if release := self.board.release(plane):
             self._take(plane, Activated(release.content), now)
 
     def _objection(self, order: Order) -> Cause | None:
-        release = self.banks[order.plane].other
+        release = self.board.banks[order.plane].other
         if release is None or release.content != order.content:
             return Cause(Reason.REJECTED, f"the bytes are whole, but no {order.plane} that this device can load")
-        if unmet := unmet_requirements(self.versions.changed(release)):
+        if unmet := unmet_requirements(self.board.versions.changed(release)):
             return Cause(Reason.INCOMPATIBLE, str(unmet[0]))
         return None
 
     def _fall_back(self, plane: Plane) -> None:
-        bank = self.banks[plane]
+        bank = self.board.banks[plane]
         bank.selector.mark(ImageState.INVALID)
         if plane is Plane.FIRMWARE:
             raise Reset(ResetCause.SOFTWARE)
-        self._select()
-        self._serve()
-
-    def _select(self) -> None:
-        """Choose the model and the config that run: the selectors' choice, else the nearest set that is compatible.
-
-        Where no set is, the device is in safe mode: it keeps the connection and serves nothing.
-        """
-        choices = product(*([*self.banks[plane].candidates(), None] for plane in _AT_ONCE))
-        compatible = (slots for slots in sorted(choices, key=lambda slots: slots.count(None)) if self._fit(slots))
-        for plane, slot in zip(_AT_ONCE, next(compatible, (None, None)), strict=True):
-            self.banks[plane].run(slot)
-
-    def _fit(self, slots: tuple[int | None, ...]) -> bool:
-        """Tell whether the model and the config in these slots fit the firmware and each other."""
-        releases = {Plane.FIRMWARE: self.firmware}
-        for plane, slot in zip(_AT_ONCE, slots, strict=True):
-            if slot is not None and (found := self.banks[plane].releases[slot]):
-                releases[plane] = found
-        return not unmet_requirements(VersionSet.of(releases))
-
-    def _serve(self) -> None:
-        """Start serving what runs now; what was seen and proved before does not count for it."""
-        model, config = self.banks[Plane.MODEL].payload(), self.banks[Plane.CONFIG].payload()
-        self._serving = Serving(
-            load_model(model) if model else None,
-            Config.parse(config) if config else None,
-            self._digits,
-            seed=self.boots,
-        )
-        camera = Behaviour.CAMERA_FAILS not in self.app.image.behaviour
-        self.evidence = Evidence(self._serving, camera=camera, failing=self._failing)
+        self.board.select()
+        self.board.serve()
 
     def _booted(self, plane: Plane) -> Booted:
-        bank, order, release = self.banks[plane], self.progress[plane].order, self.release(plane)
+        bank, order, release = self.board.banks[plane], self.progress[plane].order, self.board.release(plane)
         watchdog = self.reset_cause is ResetCause.WATCHDOG
         lost = Cause(Reason.BOOT_FAILED, f"reset ({self.reset_cause}) before it was confirmed")
         return Booted(

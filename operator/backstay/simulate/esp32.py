@@ -128,7 +128,7 @@ class Esp32:
             log.exception("%s: the order to fail is not understood", self.name)
         faults, self._faults = self._faults, Faults(fail=self._faults.fail, lie=self._faults.lie)
         life.lies = faults.lie
-        life.app.fail_probes(faults.fail)
+        life.app.board.fail_probes(faults.fail)
         if faults.offline_seconds:
             self._client.online = False
             asyncio.get_running_loop().call_later(faults.offline_seconds, self._restore_network)

@@ -33,7 +33,7 @@ class Fetching:
 
     async def _fetch(self, order: Order, deployment: Deployment) -> None:
         app, now = self._life.app, self._life.now
-        bank = app.banks[order.plane]
+        bank = app.board.banks[order.plane]
         if (href := deployment.href) is None:
             app.download_failed(order, Cause(Reason.DOWNLOAD_FAILED, "the bridge offers no bytes"), now())
             return

@@ -16,10 +16,10 @@ def health_report(
 ) -> dict[str, Any]:
     """Build the body of a report; `lies` replace the running digests of a device that was told to lie."""
     return {
-        "planes": {str(plane): _plane(app, plane, lies.get(plane)) for plane in Plane if app.release(plane)},
-        "slot": str(app.app),
-        "otadata": app.banks[Plane.FIRMWARE].selector.read().pack().hex(),
-        "rollbackCapable": app.rollback_capable,
+        "planes": {str(plane): _plane(app, plane, lies.get(plane)) for plane in Plane if app.board.release(plane)},
+        "slot": str(app.board.app),
+        "otadata": app.board.banks[Plane.FIRMWARE].selector.read().pack().hex(),
+        "rollbackCapable": app.board.rollback_capable,
         "agent": AGENT,
         "boot": {"reason": str(app.reset_cause), "count": app.boots},
         "probes": [{"name": x.name, "passed": x.passed, "detail": x.detail} for x in app.health()],
@@ -30,7 +30,7 @@ def health_report(
 
 
 def _plane(app: Application, plane: Plane, lie: ContentDigest | None) -> dict[str, str]:
-    running, fallback = app.release(plane), app.banks[plane].fallback
+    running, fallback = app.board.release(plane), app.board.banks[plane].fallback
     said = {"running": lie or running.content, "version": running.version} if running else {}
     if fallback:
         said |= {"fallback": fallback.content, "fallbackVersion": fallback.version}
@@ -38,7 +38,7 @@ def _plane(app: Application, plane: Plane, lie: ContentDigest | None) -> dict[st
 
 
 def _resources(app: Application) -> dict[str, float]:
-    serving = app.serving
+    serving = app.board.serving
     model = serving.model
     weights = sum(matrix.size for matrix in model.matrices) if model else 0
     figures = {
