@@ -66,7 +66,7 @@ async def test_raise_sends_names_as_labels_and_words_as_annotations_when_a_page_
     assert taken == {
         "labels": {
             "alertname": "BackstayRolledBack",
-            "severity": "critical",
+            "severity": "warning",
             "namespace": "acme",
             "plan": "vision",
             "revision": "3f9c-2",
@@ -142,9 +142,9 @@ def test_page_says_what_happened_what_was_done_and_what_is_next_when_it_is_of_an
     assert "{" not in said.description
 
 
-def test_page_is_critical_when_a_release_went_wrong():
+def test_page_is_critical_when_devices_are_bad_now():
     critical = {kind for kind in AlertKind if page(kind).severity is Severity.CRITICAL}
-    assert critical == {AlertKind.ROLLING_BACK, AlertKind.ROLLED_BACK, AlertKind.UNRESOLVED, AlertKind.HALTED}
+    assert critical == {AlertKind.ROLLING_BACK, AlertKind.UNRESOLVED, AlertKind.HALTED}
 
 
 def test_page_keeps_braces_when_a_summary_has_some():

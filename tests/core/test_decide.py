@@ -238,3 +238,37 @@ def test_decide_tolerates_so_many_failures_as_the_ring_says() -> None:
     world.run(900)
     assert world.state is not None
     assert world.state.phase is Phase.SUCCEEDED
+
+
+def test_decide_waits_and_pages_when_a_device_cannot_prove_what_it_runs() -> None:
+    world = world_of()
+    world.settle()
+    (device,) = [device for device in world.truth.values() if device.in_flight]
+    assert device.step is not None
+    plane = device.step.plane
+    unproven = replace(device.status(plane), state=PlaneState.INSTALLED_UNVERIFIED, step=device.step.number)
+    world.write(replace(device, planes={**device.planes, plane: unproven}))
+    world.see_all()
+    world.run(300)
+    assert phases(world) == ["Pending", "Rolling"]
+    assert world.decision is not None
+    assert [alert.kind for alert in world.decision.alerts] == [AlertKind.BLOCKED]
+    assert reasons(world)[0] is Reason.BLOCKED
+
+
+def test_decide_pages_without_a_gap_from_the_first_return_to_the_end() -> None:
+    world = world_of()
+    world.run(20)
+    world.bad = frozenset({TARGETS["v1"][Plane.MODEL].content})
+    paged = []
+    for _ in range(100):
+        world.obey()
+        world.see_all()
+        world.measure()
+        decision = world.tick()
+        if world.state is not None and world.state.cause is not None:
+            paged.append([alert.kind for alert in decision.alerts])
+        world.now += timedelta(seconds=5)
+    assert paged[0] == [AlertKind.ROLLING_BACK]
+    assert paged[-1] == [AlertKind.ROLLED_BACK]
+    assert all(kinds in ([AlertKind.ROLLING_BACK], [AlertKind.ROLLED_BACK]) for kinds in paged)

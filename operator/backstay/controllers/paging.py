@@ -19,13 +19,11 @@ from backstay.core.devices import RevisionName
 from backstay.core.planes import Plane
 from backstay.errors import BackstayError
 from backstay.ports.clock import Clock
-from backstay.ports.pages import PageAlert, Pages, Severity
+from backstay.ports.pages import PageAlert, Pages, page_for
 
 REPEAT_SECONDS: Final = 30.0
 LASTS: Final = timedelta(seconds=3 * REPEAT_SECONDS)
 RETRY_SECONDS: Final = 2.0
-
-_MAY_WAIT: Final = frozenset({AlertKind.BLOCKED, AlertKind.FROZEN, AlertKind.ROLLED_BACK, AlertKind.PROVIDER_ERROR})
 
 log = logging.getLogger(__name__)
 
@@ -114,17 +112,6 @@ class Paging:
 
 
 def _page(key: Key, revision: RevisionName, alert: Alert, clock: Clock) -> PageAlert:
-    namespace, name = key
+    namespace, plan = key
     now = clock.now()
-    return PageAlert(
-        kind=alert.kind,
-        severity=Severity.WARNING if alert.kind in _MAY_WAIT else Severity.CRITICAL,
-        namespace=namespace,
-        plan=name,
-        revision=revision,
-        plane=alert.plane,
-        summary=alert.summary,
-        description=f"kubectl describe releaseplan {name} -n {namespace}",
-        starts_at=now,
-        ends_at=now + LASTS,
-    )
+    return page_for(alert, namespace=namespace, plan=plan, revision=revision, starts_at=now, ends_at=now + LASTS)

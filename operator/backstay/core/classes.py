@@ -30,9 +30,7 @@ class DeviceClass:
         return self.storage[plane] is Storage.TWO_SLOTS
 
 
-ESP32: Final = DeviceClass(
-    "esp32", MappingProxyType(dict.fromkeys(Plane, Storage.TWO_SLOTS))
-)
+ESP32: Final = DeviceClass("esp32", MappingProxyType(dict.fromkeys(Plane, Storage.TWO_SLOTS)))
 RK3566: Final = DeviceClass(
     "rk3566",
     MappingProxyType(
@@ -43,9 +41,7 @@ RK3566: Final = DeviceClass(
         },
     ),
 )
-CLASSES: Final[Mapping[str, DeviceClass]] = MappingProxyType(
-    {known.name: known for known in (ESP32, RK3566)}
-)
+CLASSES: Final[Mapping[str, DeviceClass]] = MappingProxyType({known.name: known for known in (ESP32, RK3566)})
 
 
 def class_named(name: str) -> DeviceClass:

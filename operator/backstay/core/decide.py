@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import assert_never
 
-from backstay.core.actions import Action, Alert, AlertKind, Decision, Dispatch, Freeze, RingReport, Watch
+from backstay.core.actions import Action, Alert, Decision, Dispatch, Freeze, RingReport, Watch
 from backstay.core.admission import refusals
+from backstay.core.alerts import blocked_alert, provider_alerts, refusal_alert, standing_alerts
 from backstay.core.dispatch import Orders, orders_back, orders_for_ring
 from backstay.core.gates import (
     FailedGate,
@@ -84,8 +85,8 @@ def _within_phase(  # noqa: PLR0911 - one answer for each phase
 def _refused(observed: Observed, refusal: Because, now: datetime) -> Decision:
     """Start nothing; what is in flight finishes, what was decided stays on record."""
     state = observed.state or RevisionState(observed.fleet.revision, 0, "", Phase.PENDING, now)
-    alert = Alert(AlertKind.BLOCKED, f"plan {observed.plan.name} cannot start its revision: {refusal.message}")
-    return Decision(state, (), None, (refusal,), _reports(observed, now), (alert,))
+    alerts = (refusal_alert(observed.plan, refusal), *standing_alerts(observed.plan, state))
+    return Decision(state, (), None, (refusal,), _reports(observed, now), alerts)
 
 
 def _begin(observed: Observed, now: datetime) -> Decision:
@@ -107,9 +108,7 @@ def _outcome(before: RevisionState | None, now: datetime) -> Outcome | None:
 
 def _pending(observed: Observed, state: RevisionState, now: datetime) -> Decision:
     if because := refusals(observed, now):
-        kind = AlertKind.FROZEN if because[0].reason is Reason.FROZEN else AlertKind.BLOCKED
-        alert = Alert(kind, f"plan {observed.plan.name} starts nothing: {because[0].message}")
-        return _stay(observed, state, now, because=because, alerts=(alert,))
+        return _stay(observed, state, now, because=because, alerts=(refusal_alert(observed.plan, because[0]),))
     first = observed.plan.rings[0].name
     return _move(observed, state, now, Phase.ROLLING, Because(Reason.RING_STARTED, f"ring {first} starts"))
 
@@ -130,7 +129,12 @@ def _rolling(observed: Observed, state: RevisionState, now: datetime) -> Decisio
             return _fail(observed, state, now, failed)
         case Waiting(waits):
             return _stay(
-                observed, state, now, because=(*waits, *because), wakes=wakes, alerts=_blocked(observed, waits)
+                observed,
+                state,
+                now,
+                because=(*waits, *because),
+                wakes=wakes,
+                alerts=(blocked_alert(observed.plan, waits),),
             )
         case Passed(confirmed):
             return _move(observed, state, now, Phase.SOAKING, confirmed)
@@ -162,7 +166,7 @@ def _watching(observed: Observed, state: RevisionState, now: datetime, window: t
             return _fail(observed, state, now, failed)
         case Waiting(waits, until):
             wakes = [until, *(one.next_deadline for one in health)]
-            alerts = _provider_alerts(observed, waits)
+            alerts = provider_alerts(observed.plan, waits)
             return _stay(observed, state, now, actions=actions, because=waits, wakes=wakes, alerts=alerts)
         case Passed() if observed.plan.paused:
             return _stay(observed, state, now, because=(Because(Reason.PAUSED, "the plan is paused"),))
@@ -187,19 +191,15 @@ def _rolling_back(observed: Observed, state: RevisionState, now: datetime) -> De
         return _move(observed, state, now, Phase.VERIFYING, because[0])
     state = replace(state, beside=_beside(state, orders))
     wakes = [ring_health(observed, ring, now).next_deadline for ring in range(len(observed.plan.rings))]
-    alerts = (
-        Alert(AlertKind.ROLLING_BACK, f"returning the {plane} of plan {observed.plan.name}: {_cause(state)}", plane),
-    )
-    return _stay(observed, state, now, actions=orders.actions, because=because, wakes=wakes, alerts=alerts)
+    return _stay(observed, state, now, actions=orders.actions, because=because, wakes=wakes)
 
 
 def _verifying(observed: Observed, state: RevisionState, now: datetime) -> Decision:
     plane = _plane(state)
     late = orders_back(observed, plane, now)
-    alert = Alert(AlertKind.ROLLING_BACK, f"plan {observed.plan.name} returned its {plane}; health is verified", plane)
     match recovery_gate(observed, state, now):
         case Waiting(waits, until):
-            alerts = (alert, *_provider_alerts(observed, waits))
+            alerts = provider_alerts(observed.plan, waits)
             return _stay(observed, state, now, actions=late.actions, because=waits, wakes=[until], alerts=alerts)
         case FailedGate(because, _) if state.suspects:
             following = replace(state, plane=state.suspects[0], suspects=state.suspects[1:], reverted=_reverted(state))
@@ -249,13 +249,9 @@ def _after_rollback(observed: Observed, state: RevisionState, now: datetime) -> 
     planes = ", ".join(state.reverted)
     if state.phase is Phase.ROLLED_BACK:
         because = Because(Reason.ROLLED_BACK, f"the {planes} went back and health returned: {_cause(state)}")
-        alert = Alert(
-            AlertKind.ROLLED_BACK, f"plan {observed.plan.name} was rolled back: {because.message}", state.plane
-        )
     else:
         because = Because(Reason.UNRESOLVED, f"the {planes} went back and health did not return: {_cause(state)}")
-        alert = Alert(AlertKind.UNRESOLVED, f"plan {observed.plan.name} needs a person: {because.message}", state.plane)
-    return _stay(observed, state, now, actions=tuple(actions.values()), because=(because,), alerts=(alert,))
+    return _stay(observed, state, now, actions=tuple(actions.values()), because=(because,))
 
 
 def _fail(observed: Observed, state: RevisionState, now: datetime, failed: FailedGate) -> Decision:
@@ -271,7 +267,8 @@ def _fail(observed: Observed, state: RevisionState, now: datetime, failed: Faile
 def _move(observed: Observed, state: RevisionState, now: datetime, phase: Phase, because: Because) -> Decision:
     """Enter a phase and do nothing else; the tallies of the one before are of no further use."""
     entered = replace(state, phase=phase, since=now, tallies=())
-    return Decision(entered, (), now, (because,), _reports(observed, now), watch=_watch(observed, entered))
+    alerts = standing_alerts(observed.plan, entered)
+    return Decision(entered, (), now, (because,), _reports(observed, now), alerts, _watch(observed, entered))
 
 
 def _stay(
@@ -286,9 +283,7 @@ def _stay(
 ) -> Decision:
     holds_end = [hold.until for hold in observed.holds if hold.until is not None and hold.until > now]
     wake_at = min((wake for wake in (*(wakes or ()), *holds_end) if wake is not None), default=None)
-    if state.phase is Phase.HALTED:
-        words = f"plan {observed.plan.name} stopped and waits for a person: {_cause(state)}"
-        alerts = (*alerts, Alert(AlertKind.HALTED, words))
+    alerts = (*standing_alerts(observed.plan, state), *alerts)
     return Decision(state, actions, wake_at, because, _reports(observed, now), alerts, _watch(observed, state))
 
 
@@ -336,19 +331,6 @@ def _progress(observed: Observed, ring: int, health: RingHealth, actions: tuple[
     name, counts = observed.plan.rings[ring].name, health.counts
     words = f"ring {name}: {counts.confirmed} of {counts.target} confirmed, {counts.in_flight} in flight"
     return Because(Reason.DISPATCHING if actions else Reason.WAITING_FOR_DEVICES, words)
-
-
-def _blocked(observed: Observed, waits: tuple[Because, ...]) -> tuple[Alert, ...]:
-    words = "; ".join(because.message for because in waits)
-    return (Alert(AlertKind.BLOCKED, f"plan {observed.plan.name} cannot go on: {words}"),)
-
-
-def _provider_alerts(observed: Observed, waits: tuple[Because, ...]) -> tuple[Alert, ...]:
-    broken = [because.message for because in waits if because.reason is Reason.PROVIDER_ERROR]
-    if not broken:
-        return ()
-    words = f"the health of plan {observed.plan.name} cannot be read, so nothing is promoted: {'; '.join(broken)}"
-    return (Alert(AlertKind.PROVIDER_ERROR, words),)
 
 
 def _plane(state: RevisionState) -> Plane:

@@ -37,9 +37,7 @@ class Hold:
         """Tell whether the hold has not run out."""
         return self.until is None or now < self.until
 
-    def covers_device(
-        self, name: DeviceName, labels: Mapping[str, str], groups: frozenset[str]
-    ) -> bool:
+    def covers_device(self, name: DeviceName, labels: Mapping[str, str], groups: frozenset[str]) -> bool:
         """Tell whether a device lies in the hold's scope."""
         if self.devices and name not in self.devices:
             return False
@@ -92,9 +90,7 @@ class MayNotStart:
     message: str
 
 
-def may_start(
-    action: Action, holds: Iterable[Hold], view_age: timedelta, now: datetime
-) -> MayStart | MayNotStart:
+def may_start(action: Action, holds: Iterable[Hold], view_age: timedelta, now: datetime) -> MayStart | MayNotStart:
     """Say whether an action may start: asked by bridge and agent at the last moment, with their own view of holds.
 
     What has begun goes on. A return to the fallback is never stopped by a hold or an old view, only by its expiry.
@@ -115,9 +111,7 @@ def may_start(
             f"holds were last read {seconds} s ago; nothing new starts until they are",
         )
     if hold := hold_on(action, holds, now):
-        return MayNotStart(
-            Denial.HELD, f"hold {hold.name}: {hold.reason or 'no reason given'}"
-        )
+        return MayNotStart(Denial.HELD, f"hold {hold.name}: {hold.reason or 'no reason given'}")
     return MayStart()
 
 

@@ -56,10 +56,7 @@ class VersionRange:
         if not Version.is_valid(version):
             return False
         found = Version.parse(version)
-        return all(
-            _holds(found.compare(bound), operator)
-            for operator, bound in self.comparators
-        )
+        return all(_holds(found.compare(bound), operator) for operator, bound in self.comparators)
 
 
 def _holds(order: int, operator: str) -> bool:
@@ -142,11 +139,7 @@ class VersionSet:
                 return VersionSet(self.firmware, self.model, release)
 
     def __iter__(self) -> Iterator[Release]:
-        return (
-            release
-            for release in (self.firmware, self.model, self.config)
-            if release is not None
-        )
+        return (release for release in (self.firmware, self.model, self.config) if release is not None)
 
     def __str__(self) -> str:
         return ", ".join(str(release) for release in self) or "nothing"

@@ -49,10 +49,7 @@ class Selector:
     def labels(cls, **labels: str) -> "Selector":
         """The selector that `matchLabels` writes."""
         return cls(
-            tuple(
-                MatchExpression(key, Operator.IN, frozenset({value}))
-                for key, value in sorted(labels.items())
-            )
+            tuple(MatchExpression(key, Operator.IN, frozenset({value})) for key, value in sorted(labels.items()))
         )
 
     def matches(self, labels: Mapping[str, str]) -> bool:

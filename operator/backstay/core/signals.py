@@ -127,9 +127,7 @@ def judge(signal: Signal, answer: Answer, query: str, at: datetime) -> Verdict:
             words = f"{samples} devices against {baseline} of the baseline are too few to compare"
             return Verdict(signal.name, Result.INCONCLUSIVE, at, query, None, words)
         case Value(number) if isnan(number):
-            return Verdict(
-                signal.name, Result.NO_DATA, at, query, None, "the query returned NaN"
-            )
+            return Verdict(signal.name, Result.NO_DATA, at, query, None, "the query returned NaN")
         case Value(number):
             result, words = _within(signal, number)
             return Verdict(signal.name, result, at, query, number, words)
@@ -157,6 +155,4 @@ def _worse(signal: Signal, found: Compared) -> tuple[Result, str]:
     allowed = (1.0 - float(signal.comparison.confidence)) / max(1, found.looks)
     words = f"{found.difference:+.4g} against the baseline, p = {found.p_value:.3g} (limit {allowed:.3g})"
     is_large = found.difference >= float(signal.comparison.effect)
-    return (
-        Result.FAIL if is_large and found.p_value <= allowed else Result.PASS
-    ), words
+    return (Result.FAIL if is_large and found.p_value <= allowed else Result.PASS), words

@@ -49,8 +49,8 @@ class Pages(Protocol):
         ...
 
 
-CRITICAL: Final = frozenset({AlertKind.ROLLING_BACK, AlertKind.ROLLED_BACK, AlertKind.UNRESOLVED, AlertKind.HALTED})
-"""The kinds that wake somebody: a release went wrong. The others wait, and so does the rollout."""
+CRITICAL: Final = frozenset({AlertKind.ROLLING_BACK, AlertKind.UNRESOLVED, AlertKind.HALTED})
+"""The kinds that wake somebody: devices are bad now. The others wait for the morning, and so does the rollout."""
 
 _WORDS: Final[Mapping[AlertKind, tuple[str, str]]] = MappingProxyType(
     {
