@@ -101,14 +101,16 @@ async def stopped_customer(hands: Hands) -> None:
     await hands.look("6-between")
     command = ("delete", f"hold.backstay.dev/{resources.HOLD}", f"--namespace={NAMESPACE}")
     hands.narrator.command(await hands.stage.kubectl(*command))
-    await hands.until(
-        "the rest", lambda scene: all(ring.confirmed == ring.target for ring in scene.rings), SHORT_SECONDS
-    )
+    await hands.until("the rest", _everyone_confirmed, SHORT_SECONDS)
     hands.narrator.say("the hold is lifted, and they have followed")
 
 
 def _in_phase(phase: str) -> Callable[[Scene], bool]:
     return lambda scene: scene.is_answered and scene.phase == phase
+
+
+def _everyone_confirmed(scene: Scene) -> bool:
+    return bool(scene.rings) and all(ring.confirmed == ring.target for ring in scene.rings)
 
 
 def _reached(scene: Scene, ring: str) -> bool:

@@ -136,8 +136,13 @@ def _verdicts_told(before: Scene, now: Scene) -> Iterator[str]:
     """The first verdict of each signal in each watch, and every one that is not like the one before."""
     is_same_watch = (before.revision, before.phase, before.ring) == (now.revision, now.phase, now.ring)
     results = {verdict.signal: verdict.result for verdict in before.verdicts} if is_same_watch else {}
-    for verdict in now.verdicts:
-        if now.phase in WATCHED and results.get(verdict.signal) != verdict.result:
+    news = [verdict for verdict in now.verdicts if results.get(verdict.signal) != verdict.result]
+    if now.phase not in WATCHED:
+        return
+    if passed := [f"{verdict.signal} {verdict.value}" for verdict in news if verdict.result == "Pass"]:
+        yield f"health of {_watched(now)}: {', '.join(passed)} → Pass"
+    for verdict in news:
+        if verdict.result != "Pass":
             yield f"{verdict.signal} of {_watched(now)}: {verdict.message} → {verdict.result}"
 
 

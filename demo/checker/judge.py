@@ -18,6 +18,11 @@ def judge(evidence: Evidence) -> list[Finding]:
     return [claim(evidence) for claim in CLAIMS[evidence.act]]
 
 
+def all_held(findings: list[Finding]) -> bool:
+    """Whether nothing speaks against the act."""
+    return all(finding.held for finding in findings)
+
+
 def facts(evidence: Evidence) -> dict[str, Any]:
     """What happened in the act, in figures."""
     status = evidence.after.plan.get("status", {})
@@ -27,6 +32,7 @@ def facts(evidence: Evidence) -> dict[str, Any]:
         "seconds": seconds_between(evidence.before.at, evidence.after.at),
         "phases": phases(evidence),
         "orders": len(evidence.history.orders),
+        "ordered": len({order.device for order in evidence.history.orders}),
         "versionsBefore": _versions(evidence, evidence.before),
         "versionsAfter": _versions(evidence, evidence.after),
         "verdicts": [

@@ -88,7 +88,8 @@ def succeeded(evidence: Evidence) -> Finding:
     found = phases(evidence)
     straight = set(found) <= {"Pending", "Rolling", "Soaking", "Stabilizing", "Succeeded"}
     ends = found[-1:] == ["Succeeded"] == [evidence.after.plan.get("status", {}).get("phase")]
-    return Finding("the plan succeeded", straight and ends, " → ".join(found) or "the plan never moved")
+    words = f"{found[0]} → … → {found[-1]}, {found.count('Soaking')} soaks" if found else "the plan never moved"
+    return Finding("the plan succeeded", straight and ends, words if straight else " → ".join(found))
 
 
 def only_the_model(evidence: Evidence) -> Finding:
