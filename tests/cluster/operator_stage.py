@@ -68,8 +68,7 @@ async def running_operator(
     environment: dict[str, str] | None = None,
 ) -> AsyncIterator[Operator]:
     """Run `backstay operator run` with the operator's own identity until the block ends."""
-    directory.mkdir(parents=True, exist_ok=True)
-    log = directory / f"operator-{len(list(directory.glob('operator-*.log')))}.log"
+    log = _new_log(directory)
     identity = kubeconfig or await sandbox.service_account_kubeconfig("backstay-system", "backstay-operator")
     arguments = [
         "operator", "run", "--kubeconfig", str(identity), "--prometheus", prometheus or sandbox.prometheus_url,
@@ -95,8 +94,20 @@ async def running_operator(
                 await process.wait()
 
 
+def _new_log(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory / f"operator-{len(list(directory.glob('operator-*.log')))}.log"
+
+
 async def push(sandbox: Sandbox, directory: Path, plane: Plane, version: str, **requires: str) -> ArtifactDescription:
     """Put an artifact into the real registry."""
+    artifact = _written(directory, plane, version, requires)
+    async with aiohttp.ClientSession() as session:
+        registry = OciRegistry(Transport(session))
+        return await push_artifact(registry, Repository.parse(f"{sandbox.registry}/vision/{plane}"), artifact)
+
+
+def _written(directory: Path, plane: Plane, version: str, requires: dict[str, str]) -> NewArtifact:
     directory.mkdir(parents=True, exist_ok=True)
     payload = directory / f"{plane}-{version}"
     schema = None
@@ -106,10 +117,7 @@ async def push(sandbox: Sandbox, directory: Path, plane: Plane, version: str, **
         schema.write_text(json.dumps({"type": "object"}))
     else:
         payload.write_text(f"{plane} {version} for {directory}")
-    artifact = NewArtifact(plane, version, "esp32", payload, requires, schema)
-    async with aiohttp.ClientSession() as session:
-        registry = OciRegistry(Transport(session))
-        return await push_artifact(registry, Repository.parse(f"{sandbox.registry}/vision/{plane}"), artifact)
+    return NewArtifact(plane, version, "esp32", payload, requires, schema)
 
 
 @dataclass

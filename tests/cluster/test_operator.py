@@ -1,4 +1,4 @@
-"""The operator against the real API server, registry, Prometheus and Alertmanager, with its own least-privilege identity."""
+"""The operator against the real API server, registry, Prometheus and Alertmanager, with its own identity."""
 
 import asyncio
 import signal
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from backstay.adapters.kube.client import (
     DEVICE_GROUPS,
@@ -19,7 +21,7 @@ from backstay.adapters.kube.client import (
 )
 from backstay.core.planes import Plane
 from backstay.sandbox import Sandbox
-from tests.cluster.operator_stage import Devices, Plan, cameras, holds, obeying, plan, push, ring, running_operator
+from tests.cluster.operator_stage import OLD, Devices, Plan, cameras, holds, obeying, plan, push, ring, running_operator
 
 
 @pytest.fixture
@@ -48,6 +50,65 @@ async def test_operator_rolls_a_plan_out_when_devices_confirm(
     assert set((await fleet.running(Plane.CONFIG)).values()) == {config.content}
     assert status["summary"]["confirmed"] == "6/6"
     assert fleet.most_in_flight <= 3
+    assert [past["confirmed"] for past in status["rings"]] == [1, 5]
+    verified = await vision.condition("Verified")
+    assert (verified["status"], verified["reason"]) == ("Unknown", "NoPublicKeys")
+    printed = await sandbox.kubectl("get", "rp,dg,hr,ed", "-n", namespace)
+    assert max(map(len, printed.splitlines())) <= 120
+
+
+async def test_operator_ships_nothing_unsigned_when_keys_are_installed(
+    sandbox: Sandbox, kube: KubeClient, namespace: str, fleet: Devices, tmp_path: Path
+) -> None:
+    model = await push(sandbox, tmp_path, Plane.MODEL, "1.0.0")
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    public = generate_private_key(SECP256R1()).public_key()
+    (keys / "release.pub").write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    async with running_operator(sandbox, tmp_path, "--keys", str(keys)):
+        vision = await applied(kube, namespace, plan("vision", model))
+        await vision.until(lambda status: "conditions" in status)
+        accepted = await vision.condition("Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("False", "NotVerified")
+    assert "SignatureNotFound" in accepted["message"]
+    assert fleet.orders == []
+
+
+async def test_operator_gives_no_order_to_a_device_that_a_person_pinned(
+    sandbox: Sandbox, kube: KubeClient, namespace: str, fleet: Devices, tmp_path: Path
+) -> None:
+    pins = {"spec": {"pins": {"model": OLD[Plane.MODEL]}}}
+    await kube.merge_patch(EDGE_DEVICES, "cam-3", pins, namespace)
+    model = await push(sandbox, tmp_path, Plane.MODEL, "1.0.0")
+    async with running_operator(sandbox, tmp_path):
+        vision = await applied(kube, namespace, plan("vision", model, rings=[ring("everyone", size="100%")]))
+        await vision.until(lambda status: (status.get("summary") or {}).get("confirmed") == "5/6")
+        await asyncio.sleep(1)
+        events = await kube.list(EVENTS, namespace)
+    assert "cam-3" not in {name for name, *_ in fleet.orders}
+    (told,) = [event for event in events if event["regarding"]["name"] == "cam-3"]
+    assert told["reason"] == "NotYetSupported"
+    assert "spec.pins" in told["note"]
+
+
+async def test_operator_refuses_a_version_that_a_hold_freezes(
+    sandbox: Sandbox, kube: KubeClient, namespace: str, fleet: Devices, tmp_path: Path
+) -> None:
+    model = await push(sandbox, tmp_path, Plane.MODEL, "1.0.0")
+    hold = {
+        "apiVersion": "backstay.dev/v1alpha1",
+        "kind": "Hold",
+        "metadata": {"name": "frozen"},
+        "spec": {"versions": [{"plane": "model", "digest": model.content}], "reason": "it hangs"},
+    }
+    await kube.create(HOLDS, hold, namespace)
+    async with running_operator(sandbox, tmp_path):
+        vision = await applied(kube, namespace, plan("vision", model))
+        await vision.until(lambda status: (status.get("summary") or {}).get("health") == "Frozen")
+        stalled = await vision.condition("Stalled")
+        await until_paged(sandbox, namespace, "BackstayFrozenVersionRequested")
+    assert "frozen by hold frozen (it hangs)" in stalled["message"]
+    assert fleet.orders == []
 
 
 async def test_operator_takes_a_version_back_and_freezes_it_when_a_step_fails(

@@ -60,7 +60,7 @@ def _device(raw: Json) -> Device:
         device_class=spec["class"],
         gateway=spec.get("gateway") or spec.get("node") or "",
         reachable=_is_reachable(status),
-        revoked=bool(spec.get("revoked")),
+        revoked=bool(spec.get("revoked")) or asks_for_more(spec),
         rollback_capable=status.get("rollbackCapable") is not False,
         planes=_planes(status.get("planes") or _NOTHING),
         assigned={plane: _assignment(found) for plane, name in _PLANES if (found := desired.get(name))},
@@ -69,6 +69,11 @@ def _device(raw: Json) -> Device:
         resource_version=metadata.get("resourceVersion", ""),
         uid=metadata.get("uid", ""),
     )
+
+
+def asks_for_more(spec: Json) -> bool:
+    """Whether a person asks of the device what this version cannot keep; such a device is given no orders at all."""
+    return bool(spec.get("pins") or spec.get("node")) or spec.get("mode", "Normal") != "Normal"
 
 
 def _is_reachable(status: Json) -> bool:

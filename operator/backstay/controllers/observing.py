@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from backstay.api import ReleasePlan
 from backstay.api.conversion import plan_from
@@ -21,12 +22,15 @@ from backstay.controllers.resolution import (
 from backstay.controllers.snapshots import Snapshot, Snapshots
 from backstay.controllers.store import Store
 from backstay.controllers.wakes import Key
+from backstay.core.classes import ESP32
 from backstay.core.devices import RevisionName
 from backstay.core.observed import Observed
 from backstay.core.plan import Plan
 from backstay.core.planes import ContentDigest, Plane
 from backstay.core.revision import Phase, RevisionState, revision_named, ruling_plan
 from backstay.core.signals import Verdict
+
+SUPPORTED_CLASSES: Final = frozenset({ESP32.name})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +112,10 @@ class Observer:
             found = ", ".join(classes)
             return Refused(
                 Refusal.NOT_YET_SUPPORTED,
-                f"the plan's devices are of several classes ({found}); give each its own plan",
+                f"the plan's devices are of several classes ({found}); give each class its own plan",
             )
+        if classes[0] not in SUPPORTED_CLASSES:
+            return Refused(Refusal.NOT_YET_SUPPORTED, f"devices of class {classes[0]} are not supported yet")
         return self._resolver.look_up(
             plan.spec.versions.by_plane(),
             classes[0],

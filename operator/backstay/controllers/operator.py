@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import kopf
 
@@ -16,7 +16,7 @@ from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
 from backstay.adapters.kube.events import EventJournal
 from backstay.adapters.kube.informer import Informer
 from backstay.adapters.kube.lease import Leadership
-from backstay.api.device_conversion import device_from, namespace_of
+from backstay.controllers.device_reader import DeviceReader
 from backstay.controllers.failpoints import Failpoints
 from backstay.controllers.handlers import registry_for, settings
 from backstay.controllers.orders import OrderBook
@@ -27,7 +27,6 @@ from backstay.controllers.resolution import Resolver
 from backstay.controllers.snapshots import Snapshots
 from backstay.controllers.store import Store
 from backstay.controllers.wakes import Key
-from backstay.core.devices import Device
 from backstay.errors import Unavailable
 from backstay.ports.clock import Clock
 from backstay.ports.pages import Pages
@@ -134,7 +133,8 @@ class _Operator:
         kube, store = self._neighbours.kube, self._store
         await self._first_sight()
         async with asyncio.TaskGroup() as group:
-            informer = Informer(kube, EDGE_DEVICES, store.fleets, parse=_parse, clock=self._clock)
+            reader = DeviceReader(self._journal)
+            informer = Informer(kube, EDGE_DEVICES, store.fleets, parse=reader.read, clock=self._clock)
             group.create_task(informer.run())
             group.create_task(self._watch())
             await informer.synced.wait()
@@ -218,10 +218,6 @@ class _Operator:
         self._store.fleets.forget(key)
         self._store.wakes.forget(key)
         log.info("%s/%s: deleted", *key)
-
-
-def _parse(raw: dict[str, Any]) -> tuple[str, Device]:
-    return namespace_of(raw), device_from(raw)
 
 
 def _listen_for_signals(stop: asyncio.Event) -> None:

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from backstay.api import ReleasePlan
 from backstay.api.state_conversion import progress_of
-from backstay.controllers.conditions import conditions
+from backstay.controllers.conditions import Says, conditions
 from backstay.controllers.plan_conditions import Standing, plan_conditions, troubles
+from backstay.controllers.shelf import Seen
 from backstay.controllers.times import rfc3339
 from backstay.core.actions import Decision, Freeze, RingReport
 from backstay.core.holds import Conviction
@@ -62,6 +63,17 @@ def plan_status(picture: Picture, before: Json) -> Json:
         "progress": {**progress_of(state), "verdicts": _verdicts(picture, before)} if has_begun else None,
         "conditions": conditions(says, before.get("conditions", ()), generation, picture.now),
     }
+
+
+def unreadable_status(seen: Seen[ReleasePlan], now: datetime) -> Json:
+    """The status of a plan that this version does not understand: nothing starts, and what is on record stays."""
+    generation = seen.raw["metadata"].get("generation", 0)
+    says = [
+        Says("Ready", status=False, reason="Invalid", message=seen.problem),
+        Says("Stalled", status=True, reason="Invalid", message=seen.problem),
+        Says("Accepted", status=False, reason="Invalid", message=seen.problem),
+    ]
+    return {**seen.status, "conditions": conditions(says, seen.status.get("conditions", ()), generation, now)}
 
 
 def _rings(picture: Picture, reports: tuple[RingReport, ...], before: Json) -> list[Json]:

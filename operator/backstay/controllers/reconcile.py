@@ -19,7 +19,7 @@ from backstay.controllers.narration import Narrator
 from backstay.controllers.observing import Observer, Sight
 from backstay.controllers.orders import Context, Done, OrderBook, Result
 from backstay.controllers.paging import Paging
-from backstay.controllers.plan_status import Picture, plan_status
+from backstay.controllers.plan_status import Picture, plan_status, unreadable_status
 from backstay.controllers.resolution import Resolver, Resolving
 from backstay.controllers.shelf import Seen
 from backstay.controllers.signal_watch import SignalWatch
@@ -120,7 +120,10 @@ class PlanLoop:
         if self._must_read:
             await self._read_again()
         seen = self._services.store.plans.get(self._key)
-        if seen is None or seen.model is None:
+        if seen is None:
+            return None
+        if seen.model is None:
+            await self._write(seen, unreadable_status(seen, self._services.clock.now()), only_if_unchanged=False)
             return None
         sight = self._observer.observe(seen.model, watch.verdicts)
         if isinstance(sight, Resolving):

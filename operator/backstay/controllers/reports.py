@@ -38,15 +38,22 @@ class Reports:
         self._store = store
         self._clock = clock
         self._leader = leader
+        self._looked_at = clock.now()
 
     async def run(self) -> None:
         """Go on until cancelled."""
         while True:
             await self._write_groups()
-            if self._store.reports_due.is_set():
+            if self._store.reports_due.is_set() or self._has_hold_run_out():
                 self._store.reports_due.clear()
                 await self._write_others()
             await asyncio.sleep(EVERY_SECONDS)
+
+    def _has_hold_run_out(self) -> bool:
+        """Whether a hold has ended since its status was written."""
+        now = self._clock.now()
+        ends = (hold.model.spec.until for _, hold in self._store.holds.all() if hold.model is not None)
+        return any(self._looked_at < end <= now for end in ends if end is not None)
 
     async def _write_groups(self) -> None:
         changed = self._store.fleets.changed_groups
@@ -59,7 +66,7 @@ class Reports:
                 await self._write(DEVICE_GROUPS, seen, status)
 
     async def _write_others(self) -> None:
-        now = self._clock.now()
+        now = self._looked_at = self._clock.now()
         for _, rule in self._store.rules.all():
             if rule.model is not None:
                 await self._write(HEALTH_RULES, rule, rule_status(rule.model, rule.status, now))
@@ -127,11 +134,21 @@ def rule_status(rule: HealthRule, before: Json, now: datetime) -> Json:
 def hold_status(hold: WrittenHold, before: Json, now: datetime) -> Json:
     """What a hold stops."""
     beyond = unsupported(hold)
+    says = [*_usable(hold, beyond), _in_force(hold, now)]
     return {
         "observedGeneration": hold.metadata.generation,
         "summary": summarize(hold.spec).to_document(),
-        "conditions": conditions(_usable(hold, beyond), before.get("conditions", ()), hold.metadata.generation, now),
+        "conditions": conditions(says, before.get("conditions", ()), hold.metadata.generation, now),
     }
+
+
+def _in_force(hold: WrittenHold, now: datetime) -> Says:
+    until = hold.spec.until
+    if until is None:
+        return Says("InForce", status=True, reason="Stands", message="it stands until somebody deletes it")
+    if now < until:
+        return Says("InForce", status=True, reason="Stands", message=f"it stands until {until.isoformat()}")
+    return Says("InForce", status=False, reason="RanOut", message=f"it ran out at {until.isoformat()}")
 
 
 def _usable(resource: Kind, beyond: Iterable[object]) -> list[Says]:

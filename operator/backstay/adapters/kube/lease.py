@@ -80,10 +80,11 @@ class Leadership:
 
         Raises:
             Forbidden: this identity may not use the Lease.
+            Unavailable: the server did not answer the very first question; later silence is waited out.
         """
         seen, since = None, self._clock.monotonic()
+        lease = await self._read()
         while True:
-            lease = await self._read()
             record = None if lease is None else _Record.of(lease)
             if record != seen:
                 seen, since = record, self._clock.monotonic()
@@ -93,6 +94,7 @@ class Leadership:
                 log.info("leading as %s", self._identity)
                 return
             await asyncio.sleep(self._interval)
+            lease = await self._read_patiently(lease)
 
     async def keep(self) -> None:
         """Renew until cancelled.
@@ -130,6 +132,14 @@ class Leadership:
         except NotFound:
             return None
 
+    async def _read_patiently(self, last: Json | None) -> Json | None:
+        """The Lease, or what was last known of it while the server is away: a candidate outlives that."""
+        try:
+            return await self._read()
+        except Unavailable as error:
+            log.warning("%s", error)
+            return last
+
     async def _take(self, lease: Json | None, record: _Record | None) -> bool:
         asked = self._clock.monotonic()
         transitions = 0 if record is None else record.transitions + 1
@@ -149,7 +159,7 @@ class Leadership:
                 self._lease = await self._client.create(LEASES, body, self._namespace)
             else:
                 self._lease = await self._client.replace(LEASES, LEASE_NAME, body, self._namespace)
-        except (Conflict, NotFound):
+        except (Conflict, NotFound, Unavailable):
             return False
         self._renewed = asked
         return True

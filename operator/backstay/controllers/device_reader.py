@@ -1,0 +1,44 @@
+"""Reads EdgeDevices as they come, and says so where one asks for what this version cannot do.
+
+The operator has no right to a device's status, which is the device's own word; so it says it in an Event.
+"""
+
+from typing import Any
+
+from backstay.api import EdgeDevice
+from backstay.api.device_conversion import asks_for_more, device_from, namespace_of
+from backstay.api.support import unsupported
+from backstay.core.devices import Device
+from backstay.ports.journal import Entry, Journal, Subject, Weight
+
+Json = dict[str, Any]
+
+
+class DeviceReader:
+    """Turns raw objects into device records."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._told: dict[str, int] = {}
+
+    def read(self, raw: Json) -> tuple[str, Device]:
+        """The namespace and the record of a device.
+
+        Raises:
+            Refused: the object is not a device that this version understands.
+        """
+        device = device_from(raw)
+        if asks_for_more(raw["spec"]):
+            self._tell(raw)
+        return namespace_of(raw), device
+
+    def _tell(self, raw: Json) -> None:
+        """Once for each generation, because only a person changes it back."""
+        metadata = raw["metadata"]
+        if self._told.get(metadata["uid"]) == metadata["generation"]:
+            return
+        self._told[metadata["uid"]] = metadata["generation"]
+        beyond = "; ".join(map(str, unsupported(EdgeDevice.from_document(raw))))
+        subject = Subject(raw["apiVersion"], raw["kind"], metadata["namespace"], metadata["name"], metadata["uid"])
+        message = f"the device gets no orders: {beyond}"
+        self._journal.record(Entry(subject, "NotYetSupported", message, Weight.WARNING))
