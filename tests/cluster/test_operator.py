@@ -469,3 +469,63 @@ async def test_operator_stops_a_plan_that_is_deleted_in_the_middle(
         assert len(fleet.orders) == ordered < 6
         assert operator.process.returncode is None
         assert "internal error" not in operator.said
+
+
+async def test_operator_withdraws_what_no_device_has_begun_when_a_hold_comes(
+    sandbox: Sandbox, kube: KubeClient, namespace: str, fleet: Devices, tmp_path: Path
+) -> None:
+    fleet.silent = {f"cam-{number}" for number in range(6)}
+    model = await push(sandbox, tmp_path, Plane.MODEL, "1.0.0")
+    async with running_operator(sandbox, tmp_path):
+        vision = await applied(kube, namespace, plan("vision", model, rings=[ring("everyone", size="100%")]))
+        await vision.until(lambda status: any(one.get("inFlight") for one in status.get("rings", ())))
+        hold = {
+            "apiVersion": "backstay.dev/v1alpha1",
+            "kind": "Hold",
+            "metadata": {"name": "stop"},
+            "spec": {"scope": {"selector": {}}, "reason": "stop"},
+        }
+        await kube.create(HOLDS, hold, namespace)
+        await vision.until(lambda status: not any(one.get("inFlight") for one in status["rings"]))
+        devices = await kube.list(EDGE_DEVICES, namespace)
+        ordered = [item for item in devices if item["spec"].get("desired")]
+        assert ordered
+        assert all(item["spec"]["desired"]["step"]["withdrawn"] for item in ordered)
+        fleet.silent = set()
+        await kube.delete(HOLDS, "stop", namespace)
+        await vision.reaches("Succeeded")
+    again = {item["metadata"]["name"] for item in ordered}
+    assert {number for name, number, *_ in fleet.orders if name in again} == {2}
+
+
+async def test_operator_keeps_the_rings_of_a_revision_when_they_are_edited_and_it_starts_anew_with_no_registry(
+    sandbox: Sandbox, kube: KubeClient, namespace: str, fleet: Devices, tmp_path: Path
+) -> None:
+    model = await push(sandbox, tmp_path, Plane.MODEL, "1.0.0")
+    rings = [ring("canary", size=1, soak="5s"), ring("everyone", size="100%", inFlight=1)]
+    async with running_operator(sandbox, tmp_path):
+        vision = await applied(kube, namespace, plan("vision", model, rings=rings))
+        await vision.reaches("Soaking")
+        await vision.edit(rings=[ring("canary", size=1, soak="0s"), ring("everyone", size="100%", inFlight="100%")])
+    await sandbox.stop("registry")
+    try:
+        async with running_operator(sandbox, tmp_path):
+            await vision.reaches("Succeeded", 60)
+    finally:
+        await sandbox.start_component("registry")
+    assert fleet.most_in_flight == 1
+
+
+async def test_operator_stops_for_a_person_when_it_may_not_roll_back(
+    sandbox: Sandbox, kube: KubeClient, namespace: str, fleet: Devices, tmp_path: Path
+) -> None:
+    model = await push(sandbox, tmp_path, Plane.MODEL, "1.0.0")
+    fleet.breaks[model.content] = "BootFailed"
+    async with running_operator(sandbox, tmp_path):
+        vision = await applied(kube, namespace, plan("vision", model, rollback={"automatic": False}))
+        await vision.reaches("Halted")
+        stalled = await vision.condition("Stalled")
+        await until_paged(sandbox, namespace, "BackstayHalted")
+    assert (stalled["status"], stalled["reason"]) == ("True", "Halted")
+    assert "BootFailed" in stalled["message"]
+    assert len(fleet.orders) == 1
