@@ -1,0 +1,65 @@
+"""What kstatus and a person read of a plan."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from backstay.controllers.plan_conditions import Standing, plan_conditions
+from backstay.controllers.resolution import Refusal, Refused
+from backstay.core.actions import Decision
+from backstay.core.devices import RevisionName
+from backstay.core.reasons import Because, Reason
+from backstay.core.revision import Phase, RevisionState
+from tests.api.test_conversion import written_plan
+
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
+
+
+def said(phase: Phase, *because: Because, standing: Standing | None = None) -> dict[str, tuple[bool | None, str]]:
+    state = RevisionState(RevisionName("abc-1"), 1, "abc", phase, NOON)
+    decision = Decision(state, (), None, because)
+    found = plan_conditions(written_plan(), decision, standing or Standing())
+    return {one.type: (one.status, one.reason) for one in found}
+
+
+def test_plan_is_reconciling_while_it_moves() -> None:
+    found = said(Phase.ROLLING, Because(Reason.DISPATCHING, "2 of 6"))
+    assert found["Ready"] == (False, "Dispatching")
+    assert found["Reconciling"] == (True, "Dispatching")
+    assert found["Stalled"] == (False, "Rolling")
+    assert found["Succeeded"] == (None, "Rolling")
+
+
+def test_plan_is_ready_when_it_has_succeeded() -> None:
+    found = said(Phase.SUCCEEDED, Because(Reason.SUCCEEDED, "it passed"))
+    assert found["Ready"] == (True, "Succeeded")
+    assert found["Reconciling"] == (False, "Succeeded")
+    assert found["Succeeded"] == (True, "Succeeded")
+
+
+@pytest.mark.parametrize("phase", [Phase.ROLLED_BACK, Phase.UNRESOLVED, Phase.HALTED])
+def test_plan_is_stalled_when_it_ended_elsewhere(phase: Phase) -> None:
+    found = said(phase, Because(Reason.ROLLED_BACK, "the model went back"))
+    assert found["Stalled"] == (True, phase.value)
+    assert found["Reconciling"] == (False, phase.value)
+    assert found["Succeeded"] == (False, phase.value)
+
+
+@pytest.mark.parametrize("reason", [Reason.NO_DATA, Reason.PROVIDER_ERROR, Reason.BLOCKED, Reason.EMPTY_RING])
+def test_plan_is_stalled_by_every_wait_that_nobody_could_see_otherwise(reason: Reason) -> None:
+    found = said(Phase.SOAKING, Because(Reason.SOAKING, "watching"), Because(reason, "nothing"))
+    assert found["Stalled"] == (True, reason.value)
+
+
+def test_plan_is_not_accepted_when_it_asks_for_what_does_not_exist_yet() -> None:
+    refused = Refused(Refusal.NOT_YET_SUPPORTED, "spec.retain: it is not supported yet; leave it out")
+    found = said(Phase.PENDING, refused.because, standing=Standing(refused))
+    assert found["Accepted"] == (False, "NotYetSupported")
+    assert found["Stalled"][0] is True
+
+
+def test_plan_says_that_nobody_was_paged() -> None:
+    assert said(Phase.ROLLING, standing=Standing(paging_problem="no answer"))["Paging"] == (
+        False,
+        "AlertmanagerUnavailable",
+    )
