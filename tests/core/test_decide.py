@@ -221,6 +221,28 @@ def test_decide_catches_up_with_a_device_that_was_offline_through_the_rollout() 
     assert all(world.truth[late].runs(plane, r.content) for plane, r in TARGETS["v1"].items())
 
 
+def test_decide_promotes_no_ring_with_fewer_confirmed_devices_than_its_minimum() -> None:
+    world = world_of()
+    world.settle()
+    canary = next(name for name, device in world.truth.items() if device.assigned)
+    spare = next(name for name in world.seen if name != canary and world.view and world.view.ring_of(name) == 0)
+    world.write(replace(world.truth[spare], reachable=False))
+    world.see_all()
+    world.run(300)
+    assert phases(world) == ["Pending", "Rolling"]
+    assert world.decision is not None
+    words = "ring canary has 1 confirmed devices and needs 2 (started 1 of 2, offline 1, failed 0)"
+    assert Because(Reason.BLOCKED, words) in world.decision.because
+
+
+def test_decide_refuses_a_ring_with_fewer_devices_than_its_minimum() -> None:
+    world = world_of(rings=(replace(RINGS[0], minimum=20),))
+    world.run(30)
+    assert world.decision is not None
+    words = "ring canary takes 12 devices and its gate needs 20; widen it or take it out"
+    assert world.decision.because == (Because(Reason.EMPTY_RING, words),)
+
+
 def test_decide_tolerates_no_failure_in_a_small_ring_by_a_percentage() -> None:
     rings = (replace(RINGS[0], max_failed=Share(Fraction(2, 100))), RINGS[3])
     world = world_of(rings=rings)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from backstay.core.devices import Device
 from backstay.core.fleet import running_of, version_set
+from backstay.core.gates import fewest_confirmed
 from backstay.core.observed import Observed
 from backstay.core.path import NoPath, path_back, path_between
 from backstay.core.planes import VersionSet
@@ -51,7 +52,7 @@ def _conflicts(observed: Observed) -> Iterator[Because]:
 
 def _empty_rings(observed: Observed) -> Iterator[Because]:
     for index, ring in enumerate(observed.plan.rings):
-        taken, needed = observed.fleet.counts(index).target, max(1, observed.plan.success.min_confirmed)
+        taken, needed = observed.fleet.counts(index).target, fewest_confirmed(observed.plan, index)
         if taken < needed:
             words = f"ring {ring.name} takes {taken} devices and its gate needs {needed}; widen it or take it out"
             yield Because(Reason.EMPTY_RING, words)

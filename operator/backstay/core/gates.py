@@ -12,6 +12,7 @@ from typing import assert_never
 from backstay.core.devices import Device, deadline_of
 from backstay.core.fleet import Progress, RingCounts
 from backstay.core.observed import Observed
+from backstay.core.plan import Plan
 from backstay.core.planes import Plane
 from backstay.core.reasons import Because, Reason
 from backstay.core.revision import RevisionState, Tally
@@ -99,11 +100,8 @@ def confirmation_gate(observed: Observed, ring: int, health: RingHealth) -> Gate
         observed.plan.success,
         health.counts,
     )
-    needed = max(
-        ceil(success.confirmed * counts.started),
-        min(success.min_confirmed, max(counts.target, 1)),
-    )
-    if counts.started and counts.confirmed >= max(needed, success.min_confirmed):
+    needed = max(ceil(success.confirmed * counts.started), fewest_confirmed(observed.plan, ring))
+    if counts.confirmed >= needed:
         words = f"{counts.confirmed} of {counts.started} devices of ring {rules.name} confirmed"
         return Passed(Because(Reason.RING_CONFIRMED, words))
     words = (
@@ -115,6 +113,11 @@ def confirmation_gate(observed: Observed, ring: int, health: RingHealth) -> Gate
         order = tuple(plane for plane in observed.plan.rollback.order if plane in suspects)
         return FailedGate(Because(Reason.TOO_FEW_CONFIRMED, words), order)
     return Waiting((Because(Reason.BLOCKED, words),))
+
+
+def fewest_confirmed(plan: Plan, ring: int) -> int:
+    """How many devices of a ring must have confirmed, whatever the shares say; a ring of nobody proves nothing."""
+    return max(1, plan.success.min_confirmed, plan.rings[ring].minimum)
 
 
 def counted(observed: Observed, state: RevisionState) -> RevisionState:

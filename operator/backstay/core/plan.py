@@ -58,7 +58,7 @@ class Ring:
     size: Size | None = None
     """Cumulative over the rings, of the devices that the selector picks; None takes all of them."""
     minimum: int = 0
-    """At least so many devices that no earlier ring took."""
+    """At least so many devices that no earlier ring took; as many must confirm before the ring passes."""
     soak: timedelta = timedelta(0)
     in_flight: Size = Share(Fraction(1, 5))
     max_failed: Size = Count(0)
