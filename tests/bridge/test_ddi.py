@@ -442,3 +442,16 @@ async def test_stranger_is_turned_away_when_its_name_is_anything(world, name):
     path = URL(f"/acme/controller/v1/{name}", encoded=True)
     async with world.client.get(path, headers={"Authorization": "TargetToken x"}) as response:
         assert response.status in {401, 404}
+
+
+async def test_download_is_asked_to_come_again_when_the_bridge_was_restarted_and_the_registry_is_down(world):
+    await begun(world)
+    world.bridge.contents._fetches.clear()
+    world.shelf.open = False
+    path = "/softwaremodules/model/artifacts/model-7.2.0.bin"
+    response = await world.ask("GET", path)
+    assert (response.status, response.headers["Retry-After"]) == (503, "1")
+    world.shelf.open = True
+    world.time.seconds += 2
+    assert await world.offered()
+    assert await (await world.ask("GET", path)).read() == BYTES

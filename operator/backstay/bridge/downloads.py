@@ -12,7 +12,7 @@ from backstay.bridge.documents import filename_of
 from backstay.bridge.entrance import Problem
 from backstay.bridge.ranges import Part, Unsatisfiable, part_of
 from backstay.bridge.records import ServedDevice
-from backstay.bridge.steps import Steps
+from backstay.bridge.steps import NOT_HERE_AGAIN, Steps
 
 READ_BYTES: Final = 128 * 1024
 MD5_SUFFIX: Final = ".MD5SUM"
@@ -49,13 +49,11 @@ class Downloads:
 
     async def _ready(self, record: ServedDevice, module: str, filename: str) -> Ready:
         offer = await self._steps.offer(record)
-        if (
-            offer is None
-            or not isinstance(offer.content, Ready)
-            or module != offer.step.plane
-            or filename != filename_of(offer.step.plane, offer.ordered)
-        ):
+        if offer is None or module != offer.step.plane or filename != filename_of(offer.step.plane, offer.ordered):
             raise Problem(HTTPStatus.NOT_FOUND, NOTHING_HERE)
+        if not isinstance(offer.content, Ready):
+            # A 404 would end the download for good, and a bridge that was restarted would have failed the step.
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, NOT_HERE_AGAIN)
         return offer.content
 
 

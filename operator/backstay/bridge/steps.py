@@ -31,6 +31,7 @@ from backstay.ports.clock import Clock
 GONE: Final = "this action is over or was replaced; poll again"
 UNKNOWN: Final = "there is no such action; poll again"
 DELETED: Final = "the device is no longer known"
+NOT_HERE_AGAIN: Final = "the bytes are not here again yet; come again"
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class Steps:
         if offer is None or offer.step.number != number:
             raise self._no_action(record, number)
         if isinstance(offer.content, Absent) and not _holds_bytes(self._known(record), offer.step, offer.ordered):
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the bytes are not here again yet; come again")
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, NOT_HERE_AGAIN)
         self._sessions.of(record.name).remember(number, offer.step.plane, offer.ordered.content)
         return offer
 
