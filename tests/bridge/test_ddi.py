@@ -455,3 +455,17 @@ async def test_download_is_asked_to_come_again_when_the_bridge_was_restarted_and
     world.time.seconds += 2
     assert await world.offered()
     assert await (await world.ask("GET", path)).read() == BYTES
+
+
+async def test_order_is_not_begun_when_it_is_withdrawn_while_holds_are_read_again(world):
+    world.order()
+    assert await world.offered()
+    desired = world.api.objects["edgedevices"]["cam-1"]["spec"]["desired"]
+    world.bridge.orders.connected = True
+    world.time.seconds += 1
+    first = asyncio.create_task(world.feedback(1, "proceeding"))
+    while not world.bridge.orders._bell.is_set():
+        await asyncio.sleep(0)
+    world.device(desired=desired | {"step": desired["step"] | {"withdrawn": True}})
+    assert await first == 410
+    assert not world.model()

@@ -146,10 +146,12 @@ class Steps:
             content = record.ordered.content if record.ordered else None
             await self._take_end(record, step.plane, step.number, feedback, content)
         elif not record.device.begun:
-            if step.withdrawn:
-                raise Problem(HTTPStatus.GONE, GONE)
             if denial := await self._denial(record):
                 raise _not_now(denial)
+            # The question may have waited for a reading, and the order may have been taken back meanwhile.
+            record = self._known(record)
+            if record.step != step or step.withdrawn:
+                raise Problem(HTTPStatus.GONE, GONE)
             begun = with_beginning(record.status, step.plane, step.number, self._clock.now())
             await self._write(record, begun, "begin")
 
