@@ -122,6 +122,8 @@ class ApiServer:
             raise web.HTTPConflict
         if body["status"].get("slot") == "refused":
             raise web.HTTPUnprocessableEntity
+        if body["status"].get("slot") == "broken":
+            raise web.HTTPInternalServerError
         self.writes.append(body["status"])
         item["status"] = merged(item.get("status", {}), body["status"])
         return web.json_response(self.put("edgedevices", item))

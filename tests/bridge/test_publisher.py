@@ -112,7 +112,7 @@ async def test_nothing_is_lost_when_the_api_server_is_away(world):
         await sweep(world)
     assert caught.group_contains(Unavailable)
     world.api.up = True
-    await sweep(world)
+    await sweep(world, 3)
     assert world.model()["running"] == OLD
 
 
@@ -144,3 +144,14 @@ async def test_other_statuses_are_written_when_one_is_refused(world):
     assert len(world.api.writes) == 19, "not again at once"
     await sweep(world, 60)
     assert world.model()["running"] == OLD
+
+
+async def test_other_statuses_are_written_when_one_fails_again_and_again(world):
+    names = [f"cam-{number}" for number in range(1, 21)]
+    for name in names:
+        world.device(name)
+        await world.health(OLD, name=name, slot="broken" if name == "cam-1" else "ota_0")
+    with pytest.raises(ExceptionGroup):
+        await sweep(world)
+    await sweep(world, 1.5)
+    assert len(world.api.writes) == 19

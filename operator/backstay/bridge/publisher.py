@@ -104,6 +104,10 @@ class Publisher:
                 await self.write(record, record.status, "health")
             except NotFound:
                 log.info("EdgeDevice %s is gone", name)
+            except Unavailable:
+                # The others' turn comes first: it may be this one write alone that the API server cannot do.
+                self._sessions.of(name).next_write = self._clock.monotonic() + GAP_SECONDS
+                raise
             except Refused as error:
                 # One status that the API server does not take must not keep the others from being written.
                 self._sessions.of(name).next_write = self._clock.monotonic() + REFUSED_SECONDS
