@@ -98,7 +98,7 @@ class HoldStatus(Reported):
     summary: HoldSummary = HoldSummary()
     """What `kubectl get` prints."""
     conditions: Conditions = ()
-    """Ready, Reconciling and Stalled as kstatus reads them; Accepted."""
+    """Ready, Reconciling and Stalled as kstatus reads them; Accepted; InForce, until the hold runs out."""
 
 
 class Hold(Resource):

@@ -164,10 +164,10 @@ class Ring(Written):
     """How long the ring is watched, with every signal passing, before the next one starts. Default: 10m."""
     in_flight: PositiveCountOrPercentage = "20%"
     """How many devices may be changing at the same time: a number, or a percentage of the ring, rounded up. A device
-    that fell silent stays counted until it answers or its deadline passes. Default: 20%."""
+    that fell silent stays counted until it answers, also past its deadline. Default: 20%."""
     max_failed: CountOrPercentage = 0
-    """How many devices may fail without failing the ring: a number, or a percentage of the devices that were started,
-    rounded up. Default: 0, so the first failure fails the ring."""
+    """How many devices may fail without failing the ring: a number, or a percentage of the ring, rounded down, so that
+    2% of three devices tolerates none. Default: 0, so the first failure fails the ring."""
     min_samples: Annotated[Count, Field(ge=1)] = 1
     """Number of started devices below which `maxFailed` does not fail the ring yet. Default: 1."""
     rehearsal: Rehearsal | None = None
@@ -181,7 +181,7 @@ class Ring(Written):
 class Deadlines(Written):
     """How long a device may take for one step, download included, counted from its first feedback.
 
-    A step that is not answered by then has failed.
+    A step that is not answered by then has failed. One that got no feedback at all fails as long after it was ordered.
     """
 
     firmware: PositiveDuration = "40m"

@@ -138,7 +138,7 @@ class RingStatus(Reported):
     passed: AwareDatetime | None = None
     """When every gate had passed."""
     error_budget_spent: DecimalText | None = None
-    """What comparisons have spent of the soak's error budget, from 0 to 1."""
+    """What comparisons have spent of the soak's error budget, from 0 to 1. This version does not write it."""
 
 
 class Culprit(Reported):
@@ -213,7 +213,7 @@ class ReleasePlanStatus(Reported):
     culprit: Culprit | None = None
     """The version that was found guilty."""
     last_handled_request: Annotated[str, Field(max_length=512)] = ""
-    """The last `backstay.dev/request` that was carried out or refused."""
+    """The last `backstay.dev/request` that was carried out or refused. This version takes no requests."""
     history: Annotated[tuple[PastRevision, ...], Field(max_length=10, json_schema_extra=ATOMIC)] = ()
     """How the last revisions ended, the latest first."""
     summary: ReleasePlanSummary = ReleasePlanSummary()
@@ -221,4 +221,5 @@ class ReleasePlanStatus(Reported):
     progress: Progress = Progress()
     """What the operator needs to resume."""
     conditions: Conditions = ()
-    """Ready, Reconciling and Stalled as kstatus reads them; Accepted, RecoveryProven and Succeeded."""
+    """Ready, Reconciling and Stalled as kstatus reads them; Accepted, Verified (every artifact bears a trusted
+    signature), RecoveryProven, Succeeded, and Paging (the pages that are due were delivered)."""
