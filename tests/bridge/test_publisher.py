@@ -108,9 +108,8 @@ async def test_truth_is_written_when_a_device_falls_back_after_it_confirmed(worl
 async def test_nothing_is_lost_when_the_api_server_is_away(world):
     world.api.up = False
     await world.health(OLD)
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(Unavailable):
         await sweep(world)
-    assert caught.group_contains(Unavailable)
     world.api.up = True
     await sweep(world, 3)
     assert world.model()["running"] == OLD
@@ -151,7 +150,7 @@ async def test_other_statuses_are_written_when_one_fails_again_and_again(world):
     for name in names:
         world.device(name)
         await world.health(OLD, name=name, slot="broken" if name == "cam-1" else "ota_0")
-    with pytest.raises(ExceptionGroup):
+    with pytest.raises(Unavailable):
         await sweep(world)
     await sweep(world, 1.5)
-    assert len(world.api.writes) == 19
+    assert len(world.api.writes) == 19, "each of the others once"

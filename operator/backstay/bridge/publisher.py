@@ -82,8 +82,8 @@ class Publisher:
         while True:
             try:
                 await self._sweep()
-            except* Unavailable as errors:
-                log.warning("statuses cannot be written now: %s", errors.exceptions[0])
+            except Unavailable as error:
+                log.warning("statuses cannot be written now: %s", error)
                 await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
             await asyncio.sleep(SWEEP_SECONDS)
 
@@ -92,26 +92,32 @@ class Publisher:
         self._sessions.keep_only({record.name for record in records})
         due = [record for record in records if self._is_due(record)]
         for start in range(0, len(due), WRITES_AT_ONCE):
-            async with asyncio.TaskGroup() as tasks:
-                for record in due[start : start + WRITES_AT_ONCE]:
-                    tasks.create_task(self._settle(record.name), name=f"write the status of {record.name}")
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._settle(record.name), name=f"write the status of {record.name}")
+                    for record in due[start : start + WRITES_AT_ONCE]
+                ]
+            if failed := [error for task in tasks if (error := task.result())]:
+                raise failed[0]
 
-    async def _settle(self, name: str) -> None:
+    async def _settle(self, name: str) -> Unavailable | None:
+        """Write one status; an error is returned, so that it ends no other write that may have been taken already."""
         async with self._sessions.of(name).lock:
             if (record := self._view.device(name)) is None:
-                return
+                return None
             try:
                 await self.write(record, record.status, "health")
             except NotFound:
                 log.info("EdgeDevice %s is gone", name)
-            except Unavailable:
+            except Unavailable as error:
                 # The others' turn comes first: it may be this one write alone that the API server cannot do.
                 self._sessions.of(name).next_write = self._clock.monotonic() + GAP_SECONDS
-                raise
+                return error
             except Refused as error:
                 # One status that the API server does not take must not keep the others from being written.
                 self._sessions.of(name).next_write = self._clock.monotonic() + REFUSED_SECONDS
                 log.error("the status of %s is refused: %s", name, error)  # noqa: TRY400 - the message says all
+            return None
 
     def _is_due(self, record: ServedDevice) -> bool:
         """Tell whether the written status lags behind, and has done so for long enough."""
