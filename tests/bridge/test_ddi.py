@@ -11,7 +11,7 @@ from yarl import URL
 
 from backstay.bridge.tokens import gateway_token, target_token
 from backstay.core.planes import Plane
-from backstay.ports.verify import Unverified, UnverifiedReason
+from backstay.ports.verify import NotConfigured, Unverified, UnverifiedReason
 from tests.bridge.conftest import BYTES, CONTENT, KEY, OLD
 
 ELSEWHERE = "/acme/controller/v1"
@@ -208,6 +208,19 @@ async def test_step_fails_unbegun_when_its_artifact_must_not_be_installed(world,
     assert (model["state"], model["step"]) == ("Failed", 1)
     assert model["reason"].startswith("Rejected: ")
     assert words in model["reason"]
+
+
+async def test_rejected_artifact_is_judged_anew_when_it_was_signed_since(world):
+    world.shelf.verdict = Unverified(UnverifiedReason.SIGNATURE_NOT_FOUND, "nobody signed it")
+    world.order(1)
+    assert await world.offered() is None
+    world.shelf.verdict = NotConfigured()
+    world.order(2)
+    assert await world.offered() is None
+    assert (world.model()["state"], world.model()["step"], world.shelf.asked) == ("Failed", 2, 1)
+    world.time.seconds += 30
+    world.order(3)
+    assert await world.offered() == "/deploymentBase/3"
 
 
 async def test_replaced_step_is_given_up_before_the_next_one_is_offered(world):

@@ -1,8 +1,9 @@
 """The bytes that devices fetch: brought from the registry before they are offered, so that an offer can be kept.
 
 Absent ─→ being fetched ─→ Ready         offered
-               │  ├──────→ Rejected      nobody vouches for it, or it is not what was ordered: the step fails
-               └──┴──────→ Absent again  registry down, artifact missing …: tried again, later and later
+               ├─────────→ Rejected      nobody vouches for it, or it is not what was ordered: the step fails;
+               │               ↓          judged anew for a later step, because a signature may have come since
+               └─────────→ Absent again  registry down, artifact missing …: tried again, later and later
 """
 
 import asyncio
@@ -23,6 +24,8 @@ from backstay.ports.verify import Unverified, Verifier
 
 FIRST_DELAY_SECONDS: Final = 1.0
 LONGEST_DELAY_SECONDS: Final = 30.0
+VERDICT_SECONDS: Final = 30.0
+"""How long a rejection answers every step with the same content."""
 READ_BYTES: Final = 1024 * 1024
 
 log = logging.getLogger(__name__)
@@ -97,7 +100,8 @@ class Contents:
         key = (assignment.artifact, device_class, plane, assignment.content)
         fetch = self._fetches.setdefault(key, _Fetch())
         idle = fetch.task is None or fetch.task.done()
-        if isinstance(fetch.content, Absent) and idle and self._clock.monotonic() >= fetch.next_try:
+        if not isinstance(fetch.content, Ready) and idle and self._clock.monotonic() >= fetch.next_try:
+            fetch.content = ABSENT
             fetch.task = asyncio.create_task(self._bring(key, fetch), name=f"fetch {plane} {assignment.version}")
         return fetch.content
 
@@ -120,6 +124,7 @@ class Contents:
     async def _bring(self, key: Key, fetch: _Fetch) -> None:
         try:
             fetch.content = await self._fetched(key)
+            fetch.next_try = self._clock.monotonic() + VERDICT_SECONDS
         except BackstayError as error:
             self._failed()
             log.warning("%s cannot be offered yet, next try in %.0f s: %s", key[0], fetch.delay, error)
