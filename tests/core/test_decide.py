@@ -294,3 +294,33 @@ def test_decide_pages_without_a_gap_from_the_first_return_to_the_end() -> None:
     assert paged[0] == [AlertKind.ROLLING_BACK]
     assert paged[-1] == [AlertKind.ROLLED_BACK]
     assert all(kinds in ([AlertKind.ROLLING_BACK], [AlertKind.ROLLED_BACK]) for kinds in paged)
+
+
+def test_decide_goes_on_without_the_devices_that_a_person_stops_in_the_middle_of_a_ring() -> None:
+    world = world_of(rings=(replace(RINGS[1], in_flight=Count(4)), RINGS[3]))
+    world.settle()
+    stopped = [device.name for device in world.truth.values() if device.in_flight]
+    assert len(stopped) == 4
+    world.begin(stopped[0])
+    world.finish(stopped[0], well=True)
+    world.see_all()
+    world.holds = (Hold("stop", devices=frozenset(stopped[:2]), reason="incident"),)
+    world.settle()
+    world.run(900)
+    assert world.state is not None
+    assert world.state.phase is Phase.SUCCEEDED
+    firmware = TARGETS["v1"][Plane.FIRMWARE].content
+    assert [world.truth[name].runs(Plane.FIRMWARE, firmware) for name in stopped] == [True, False, True, True]
+    world.holds = ()
+    world.run(120)
+    assert all(world.truth[name].runs(Plane.CONFIG, TARGETS["v1"][Plane.CONFIG].content) for name in stopped)
+
+
+def test_decide_has_no_health_to_judge_when_every_device_ran_the_versions_already() -> None:
+    world = world_of()
+    world.plan = replace(world.plan, target=FACTORY)
+    world.result = Result.NO_DATA
+    world.run(120)
+    assert world.state is not None
+    assert world.state.phase is Phase.SUCCEEDED
+    assert not world.dispatches

@@ -27,6 +27,8 @@ class Orders:
     is_complete: bool
     """No device of the ring is in flight, and none that could be ordered is left."""
     because: tuple[Because, ...] = ()
+    held_half_way: int = 0
+    """Devices that a hold stopped between two planes: like held ones that never began, they are not asked for."""
 
 
 def orders_for_ring(observed: Observed, ring: int, now: datetime) -> Orders:
@@ -36,11 +38,9 @@ def orders_for_ring(observed: Observed, ring: int, now: datetime) -> Orders:
     in_flight = fleet.members(ring, Progress.IN_FLIGHT)
     free = max(1, rules.in_flight.of(fleet.counts(ring).target)) - len(in_flight)
     actions: list[Action] = [*_withdrawals(in_flight, observed, now)]
-    is_complete, held, waiting = (
-        not any(_is_awaited(device, observed, now) for device in in_flight),
-        0,
-        0,
-    )
+    under_way = {device.name for device in fleet.members(ring, Progress.UNDER_WAY)}
+    is_complete = not any(_is_awaited(device, observed, now) for device in in_flight)
+    held = held_half_way = waiting = 0
     because: list[Because] = []
     for device in fleet.members(ring, Progress.UNTOUCHED, Progress.UNDER_WAY):
         if not device.reachable or device.revoked:
@@ -53,6 +53,7 @@ def orders_for_ring(observed: Observed, ring: int, now: datetime) -> Orders:
             continue
         if _hold_on(device, order, observed, now):
             held += 1
+            held_half_way += device.name in under_way
             continue
         is_complete = False
         if observed.plan.paused or device.groups & observed.paused_groups:
@@ -69,7 +70,7 @@ def orders_for_ring(observed: Observed, ring: int, now: datetime) -> Orders:
                 f"{waiting} devices of ring {rules.name} wait until the pause ends",
             )
         )
-    return Orders(tuple(actions), is_complete, tuple(because))
+    return Orders(tuple(actions), is_complete, tuple(because), held_half_way)
 
 
 def orders_back(observed: Observed, plane: Plane, now: datetime) -> Orders:

@@ -65,6 +65,7 @@ class FleetView:
         self._standing: dict[DeviceName, Standing] = {}
         self._names: defaultdict[Standing, set[DeviceName]] = defaultdict(set)
         self._running: Counter[Running] = Counter()
+        self._ranks: dict[DeviceName, bytes] = {}
         self._is_membership_stale = False
         for device in devices:
             self.put(device)
@@ -96,6 +97,7 @@ class FleetView:
         """Forget a device that is gone, or that no group of the plan selects any more."""
         if (device := self._devices.pop(name, None)) is None:
             return
+        self._ranks.pop(name, None)
         self._running.subtract([running_of(device)])
         if (standing := self._standing.pop(name, None)) is not None:
             self._names[standing].discard(name)
@@ -139,6 +141,10 @@ class FleetView:
         self._refresh()
         return self._ring_of.get(name)
 
+    def was_changed(self, ring: int) -> bool:
+        """Tell whether this revision ordered anything of any device of a ring."""
+        return any(takes_part(device, self.revision) for device in self.members(ring, *Progress))
+
     def participants(self) -> list[Device]:
         """The devices that were ordered anything under this revision, in order of rank."""
         return [device for device in self if takes_part(device, self.revision)]
@@ -151,7 +157,9 @@ class FleetView:
         )
 
     def _rank(self, device: Device) -> bytes:
-        return rank(self._key, device.name)
+        if (known := self._ranks.get(device.name)) is None:
+            known = self._ranks[device.name] = rank(self._key, device.name)
+        return known
 
     def _has_moved(self, before: Device, device: Device) -> bool:
         """Tell whether the device now stands in another ring than it was counted in."""
@@ -207,7 +215,7 @@ def progress_of(device: Device, revision: RevisionName, target: Mapping[Plane, C
         return Progress.CONFIRMED if is_there and not device.failing else Progress.UNTOUCHED
     step = device.step
     if step is None or (step.withdrawn and not device.begun):
-        return Progress.UNDER_WAY
+        return Progress.UNDER_WAY if _has_moved_on(device, revision) else Progress.UNTOUCHED
     is_own = (assignment := device.assigned.get(step.plane)) is not None and assignment.revision == revision
     if is_own and device.status(step.plane).state is PlaneState.INSTALLED_UNVERIFIED:
         return Progress.UNVERIFIED
@@ -215,6 +223,14 @@ def progress_of(device: Device, revision: RevisionName, target: Mapping[Plane, C
         return Progress.FAILED
     is_there = all(device.runs(plane, content) for plane, content in target.items())
     return Progress.CONFIRMED if is_there else Progress.UNDER_WAY
+
+
+def _has_moved_on(device: Device, revision: RevisionName) -> bool:
+    """Tell whether a revision has changed anything on a device; an order that was taken back has not."""
+    return any(
+        assignment.revision == revision and device.runs(plane, assignment.content)
+        for plane, assignment in device.assigned.items()
+    )
 
 
 def _has_regressed(device: Device, revision: RevisionName) -> bool:

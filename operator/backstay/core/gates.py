@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import assert_never
 
+from backstay.core.device import Reason as DeviceReason
 from backstay.core.devices import Device, deadline_of
 from backstay.core.fleet import Progress, RingCounts
 from backstay.core.observed import Observed
@@ -93,20 +94,20 @@ def devices_gate(observed: Observed, ring: int, health: RingHealth) -> FailedGat
     return FailedGate(Because(Reason.STEP_FAILED, words), suspects)
 
 
-def confirmation_gate(observed: Observed, ring: int, health: RingHealth) -> Gate:
-    """Ask, once nothing is left to order in a ring, whether enough of it has confirmed."""
-    rules, success, counts = (
-        observed.plan.rings[ring],
-        observed.plan.success,
-        health.counts,
-    )
-    needed = max(ceil(success.confirmed * counts.started), fewest_confirmed(observed.plan, ring))
+def confirmation_gate(observed: Observed, ring: int, health: RingHealth, held_half_way: int = 0) -> Gate:
+    """Ask, once nothing is left to order in a ring, whether enough of it has confirmed.
+
+    Devices that a person holds are not asked for, however far they came.
+    """
+    rules, success, counts = observed.plan.rings[ring], observed.plan.success, health.counts
+    started = counts.started - held_half_way
+    needed = max(ceil(success.confirmed * started), fewest_confirmed(observed.plan, ring))
     if counts.confirmed >= needed:
-        words = f"{counts.confirmed} of {counts.started} devices of ring {rules.name} confirmed"
+        words = f"{counts.confirmed} of {started} devices of ring {rules.name} confirmed"
         return Passed(Because(Reason.RING_CONFIRMED, words))
     words = (
         f"ring {rules.name} has {counts.confirmed} confirmed devices and needs {needed}"
-        f" (started {counts.started} of {counts.target}, offline {counts.offline}, failed {len(health.failures)})"
+        f" (started {started} of {counts.target}, offline {counts.offline}, failed {len(health.failures)})"
     )
     if health.failures:
         suspects = {device.step.plane for device in health.failures if device.step is not None}
@@ -233,7 +234,7 @@ def _evidence(observed: Observed, names: tuple[str, ...]) -> str:
 def _reasons(devices: tuple[Device, ...]) -> str:
     """The distinct reasons, the most frequent first, each with its count and its plane."""
     reasons = Counter(
-        f"{device.step.plane} {device.status(device.step.plane).reason or 'no answer in time'}"
+        f"{device.step.plane} {device.status(device.step.plane).reason or DeviceReason.DIGEST_MISMATCH}"
         if device.answered
         else f"{device.step.plane} TimedOut"
         for device in devices

@@ -45,7 +45,7 @@ def rolling(observed: Observed, state: RevisionState, now: datetime) -> Decision
         actions = tuple(action for order in orders for action in order.actions)
         because = because or (_progress(observed, state.ring, health[-1], actions),)
         return stay(observed, state, now, actions=actions, because=because, wakes=wakes)
-    match confirmation_gate(observed, state.ring, health[-1]):
+    match confirmation_gate(observed, state.ring, health[-1], orders[-1].held_half_way):
         case FailedGate() as failed:
             return turn_back(observed, state, now, failed)
         case Waiting(waits):
@@ -84,6 +84,9 @@ def _watching(observed: Observed, state: RevisionState, now: datetime, window: t
     actions: tuple[Action, ...] = ()
     if state.phase is Phase.STABILIZING:
         actions = _catch_up(observed, now)
+    if not any(observed.fleet.was_changed(ring) for ring in _watched_rings(state)):
+        words = "every device ran these versions already: nothing was changed, so there is no health to judge"
+        return _promote(observed, state, now, following, Because(Reason.RING_PROMOTED, words))
     match signals_gate(observed, state, window, now):
         case FailedGate() as failed:
             return turn_back(observed, state, now, failed)
@@ -91,13 +94,23 @@ def _watching(observed: Observed, state: RevisionState, now: datetime, window: t
             wakes = [until, *(one.next_deadline for one in health)]
             alerts = provider_alerts(observed.plan, waits)
             return stay(observed, state, now, actions=actions, because=waits, wakes=wakes, alerts=alerts)
-        case Passed() if observed.plan.paused:
-            return stay(observed, state, now, because=(Because(Reason.PAUSED, "the plan is paused"),))
         case Passed(because):
-            ring = state.ring + 1 if following is Phase.ROLLING else state.ring
-            return move(observed, replace(state, ring=ring), now, following, because)
+            return _promote(observed, state, now, following, because)
         case gate:
             assert_never(gate)
+
+
+def _watched_rings(state: RevisionState) -> range:
+    """The ring that soaks, or all of them once the last has soaked."""
+    return range(state.ring if state.phase is Phase.SOAKING else 0, state.ring + 1)
+
+
+def _promote(observed: Observed, state: RevisionState, now: datetime, following: Phase, because: Because) -> Decision:
+    """Go on, unless a person has paused the plan."""
+    if observed.plan.paused:
+        return stay(observed, state, now, because=(Because(Reason.PAUSED, "the plan is paused"),))
+    ring = state.ring + 1 if following is Phase.ROLLING else state.ring
+    return move(observed, replace(state, ring=ring), now, following, because)
 
 
 def succeeded(observed: Observed, state: RevisionState, now: datetime) -> Decision:
