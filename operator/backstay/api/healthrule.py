@@ -12,10 +12,11 @@ from backstay.api.rules import SET, list_map, rule, rules
 from backstay.api.scalars import (
     Cell8,
     Cell24,
+    Confidence,
     DecimalText,
+    Interval,
     Name,
     PositiveDecimalText,
-    PositiveDuration,
     PositivePercentage,
 )
 from backstay.core.planes import Plane
@@ -38,7 +39,7 @@ class Compare(Written):
     effect: PositiveDecimalText
     """The smallest difference that matters, in the query's own unit, as a decimal string such as '0.05'. A smaller one
     passes however certain it is."""
-    confidence: PositivePercentage = "95%"
+    confidence: Confidence = "95%"
     """How certain a difference must be, over all looks of a soak together, before it fails the ring. Default: 95%."""
 
 
@@ -121,8 +122,8 @@ class HealthRuleSpec(Written):
         )
     )
 
-    interval: PositiveDuration = "30s"
-    """How often the signals are evaluated. Default: 30s."""
+    interval: Interval = "30s"
+    """How often the signals are evaluated, 1s at the shortest. Default: 30s."""
     signals: Annotated[tuple[Signal, ...], Field(max_length=16, json_schema_extra=list_map("name"))] = ()
     """Queries that must pass for a ring to pass."""
     min_reporting: PositivePercentage | None = None

@@ -13,6 +13,7 @@ from backstay.api.scalars import (
     Count,
     CountOrPercentage,
     Duration,
+    LabelKey,
     Name,
     ObjectName,
     Percentage,
@@ -22,7 +23,7 @@ from backstay.api.scalars import (
     SemVerRange,
     parse_fraction,
 )
-from backstay.api.selectors import LabelKey, LabelSelector
+from backstay.api.selectors import LabelSelector
 from backstay.api.windows import Window
 from backstay.core.planes import Plane
 

@@ -22,7 +22,8 @@ _COMPARATOR: Final = rf"(=|!=|>|>=|<|<=){_SEMVER}"
 _NAME: Final = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 _DIGEST: Final = r"sha256:[a-f0-9]{64}"
 _ZERO_TO_100: Final = r"(100|[1-9]?[0-9](\.[0-9]{1,2})?)%"
-_ABOVE_0_TO_100: Final = r"(100|[1-9][0-9]?(\.[0-9]{1,2})?|0\.(0[1-9]|[1-9][0-9]?))%"
+_ABOVE_0_BELOW_100: Final = r"([1-9][0-9]?(\.[0-9]{1,2})?|0\.(0[1-9]|[1-9][0-9]?))%"
+_ABOVE_0_TO_100: Final = rf"(100%|{_ABOVE_0_BELOW_100})"
 _DURATION: Final = r"([0-9]{1,5}(\.[0-9]{1,3})?(h|m|s|ms)){1,4}"
 _MOST_DEVICES: Final = 1_000_000
 
@@ -76,6 +77,12 @@ def _not_zero(text: str) -> str:
     return text
 
 
+def _a_second_or_more(text: str) -> str:
+    if parse_duration(text) < timedelta(seconds=1):
+        raise _wrong(text, "must be 1s or more")
+    return text
+
+
 def _clip(length: int) -> Callable[[object], object]:
     def clip(value: object) -> object:
         return f"{value[: length - 1]}…" if isinstance(value, str) and len(value) > length else value
@@ -118,6 +125,18 @@ PositiveDuration = Annotated[
 ]
 """A Go duration above zero."""
 
+Interval = Annotated[
+    str,
+    AfterValidator(_a_second_or_more),
+    *_text(
+        _DURATION,
+        "must be a duration of 1s or more, such as 30s or 5m",
+        32,
+        condition="duration(self) >= duration('1s')",
+    ),
+]
+"""How often something is asked: a Go duration of a second or more, because neighbours have to answer."""
+
 Percentage = Annotated[str, *_text(_ZERO_TO_100, "must be a percentage from 0% to 100%, such as 98% or 99.5%", 8)]
 """A share, as `98%`."""
 
@@ -125,6 +144,11 @@ PositivePercentage = Annotated[
     str, *_text(_ABOVE_0_TO_100, "must be a percentage above 0% and up to 100%, such as 98% or 0.5%", 8)
 ]
 """A share that is not nothing, as `1%`."""
+
+Confidence = Annotated[
+    str, *_text(_ABOVE_0_BELOW_100, "must be a percentage above 0% and below 100%, such as 95%: nothing is certain", 8)
+]
+"""How certain a finding must be, as `95%`; nothing measured is certain altogether."""
 
 CountOrPercentage = Annotated[
     StrictInt | StrictStr,
@@ -204,6 +228,11 @@ TimeZone = Annotated[
 
 DeviceClassName = Annotated[str, *_text(_NAME, "must be the name of a device class, such as esp32", 63)]
 """Name of a device class; the set is open."""
+
+LABEL_KEY: Final = r"([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?"
+MUST_BE_A_LABEL_KEY: Final = "must be the key of a label, such as region or backstay.dev/audience"
+LabelKey = Annotated[str, *_text(LABEL_KEY, MUST_BE_A_LABEL_KEY, 317)]
+"""Key of a label, with or without a prefix."""
 
 ShortText = Annotated[str, Field(max_length=256)]
 """A line of text."""

@@ -6,11 +6,19 @@ from pydantic import ConfigDict, Field
 
 from backstay.api.resource import Written
 from backstay.api.rules import ATOMIC, SET, rule, rules
+from backstay.api.scalars import LABEL_KEY, MUST_BE_A_LABEL_KEY, LabelKey
 from backstay.core.selectors import Operator
 
-LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$")]
-Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=16)]
+Labels = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=317)], LabelValue],
+    Field(
+        max_length=16,
+        json_schema_extra=rules(
+            rule(f"self.all(key, key.matches(r'^{LABEL_KEY}$'))", f"every key {MUST_BE_A_LABEL_KEY}"),
+        ),
+    ),
+]
 
 
 class SelectorExpression(Written):
