@@ -374,6 +374,16 @@ async def test_device_is_turned_away_at_once_when_it_is_revoked_or_moved(world):
     assert (await world.ask("GET", "")).status == 401
 
 
+@pytest.mark.parametrize("asked", [{"mode": "Safe"}, {"pins": {"model": OLD}}])
+async def test_device_keeps_its_connection_and_starts_nothing_when_a_person_sets_it_apart(world, asked):
+    world.order()
+    assert await world.offered()
+    world.device(**asked)
+    assert await world.health(OLD) == 200
+    assert await world.offered() is None
+    assert await world.feedback(1, "proceeding") == 410
+
+
 @pytest.mark.parametrize("path", ["/health", "/deploymentBase/1/feedback", "/cancelAction/1/feedback", "/configData"])
 async def test_body_is_refused_when_it_is_too_large_or_no_json(world, path):
     await begun(world)

@@ -82,7 +82,7 @@ def authorized(view: View, key: bytes, request: web.Request) -> ServedDevice | N
     name, generation = (record.name, record.generation) if record else ("nobody", 1)
     fits = admits(credential, key, device=name, generation=generation, gateway=view.gateway)
     here = request.match_info["tenant"] == view.namespace
-    return record if fits and here and record and not record.device.revoked else None
+    return record if fits and here and record and not record.revoked else None
 
 
 def errors_as_json(count: Callable[[str, int], None]) -> Middleware:

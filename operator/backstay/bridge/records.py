@@ -35,6 +35,8 @@ class ServedDevice:
     device: Device
     generation: int = 1
     """The generation of its token."""
+    revoked: bool = False
+    """Its token is refused. `device.revoked` says more: it also covers devices that get no orders but may speak."""
     probes: tuple[Json, ...] = ()
     window: str = ""
     object_generation: int = 0
@@ -83,6 +85,7 @@ def device_record(item: Json) -> ServedDevice:
     return ServedDevice(
         device=device,
         generation=int(item["spec"].get("tokenGeneration", 1)),
+        revoked=bool(item["spec"].get("revoked")),
         probes=tuple(desired.get("probes") or ()),
         window=desired.get("window") or "",
         object_generation=int(item["metadata"].get("generation", 0)),

@@ -7,11 +7,13 @@ from typing import Final
 
 from backstay.adapters.kube.informer import is_newer
 from backstay.bridge.records import ServedDevice, with_groups
-from backstay.core.devices import DeviceName
-from backstay.core.holds import Action, Hold, MayNotStart, MayStart, may_start
+from backstay.core.devices import DeviceName, StepType
+from backstay.core.holds import Action, Denial, Hold, MayNotStart, MayStart, may_start
 from backstay.core.planes import ContentDigest, Plane
 from backstay.core.selectors import Selector
 from backstay.ports.clock import Clock
+
+LEFT_ALONE: Final = "the device's pins or mode ask that nothing new starts on it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ class View:
         step, ordered = record.step, record.ordered
         if step is None or ordered is None or not record.device.in_flight:
             return None
+        if record.device.revoked and step.type is StepType.INSTALL and not record.device.begun:
+            return MayNotStart(Denial.HELD, LEFT_ALONE)
         action = Action(
             device=record.name,
             labels=record.device.labels,
