@@ -58,7 +58,7 @@ def test_figure_is_left_out_when_it_cannot_be_true(raw):
         ([], "the report"),
         ({"planes": {"model": {"running": "7.2.0"}}}, "planes.model.running"),
         ({"planes": {"model": {"running": f"{DIGEST}\n"}}}, "planes.model.running"),
-        ({"planes": {"model": {"version": "a b"}}}, "planes.model.version"),
+        ({"planes": {"model": {"version": 7.2}}}, "planes.model.version"),
         ({"otadata": "00"}, "otadata"),
         ({"probes": [{"name": "Camera", "passed": True}]}, "probes[0]"),
         ({"probes": [{"name": "camera"}]}, "probes[0]"),
@@ -73,6 +73,13 @@ def test_health_is_refused_by_field_when_it_has_the_wrong_form(body, field):
     with pytest.raises(MalformedBody) as caught:
         parse_health(body)
     assert field in str(caught.value)
+
+
+def test_digest_counts_when_the_version_beside_it_is_called_anything():
+    found = parse_health({"planes": {"firmware": {"running": DIGEST, "version": "2.4.1_rc1 (dev)\n" + "x" * 99}}})
+    assert found.planes[Plane.FIRMWARE].running == DIGEST
+    assert found.planes[Plane.FIRMWARE].version.startswith("2.4.1_rc1 (dev) x")
+    assert len(found.planes[Plane.FIRMWARE].version) == 64
 
 
 def test_health_is_read_whole_when_it_is_right():

@@ -14,6 +14,7 @@ from backstay.errors import Refused
 MOST_PROBES: Final = 32
 MOST_LINES: Final = 20
 LONGEST_LINE: Final = 256
+LONGEST_VERSION: Final = 64
 LONGEST_INTERVAL_SECONDS: Final = 7 * 24 * 3600.0
 SHORTEST_INTERVAL_SECONDS: Final = 0.1
 
@@ -29,7 +30,6 @@ HIGHEST: Final = 1e15
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_VERSION: Final = re.compile(r"[0-9A-Za-z.+-]{0,64}")
 _SLOT: Final = re.compile(r"[0-9A-Za-z_.-]{0,32}")
 _AGENT: Final = re.compile(r"[ -~]{0,128}")
 _OTADATA: Final = re.compile(r"(?:[0-9a-fA-F]{128})?")
@@ -114,9 +114,9 @@ def _plane(found: object, where: str) -> PlaneReport:
     report = as_object(found, where)
     return PlaneReport(
         running=_digest(report, "running", where),
-        version=_text(report, "version", _VERSION, where),
+        version=_version(report, "version", where),
         fallback=_digest(report, "fallback", where),
-        fallback_version=_text(report, "fallbackVersion", _VERSION, where),
+        fallback_version=_version(report, "fallbackVersion", where),
     )
 
 
@@ -127,6 +127,14 @@ def _digest(report: dict[str, Any], name: str, where: str) -> ContentDigest | No
     if not isinstance(text, str) or not _DIGEST.fullmatch(text):
         raise MalformedBody(f"{where}.{name} must be sha256: and 64 hexadecimal digits")
     return ContentDigest(text)
+
+
+def _version(report: dict[str, Any], name: str, where: str) -> str:
+    # Firmware may be called anything; a name for people is no reason to lose the digest beside it.
+    text = report.get(name) or ""
+    if not isinstance(text, str):
+        raise MalformedBody(f"{where}.{name} must be a text")
+    return printable(text, LONGEST_VERSION)
 
 
 def _text(report: dict[str, Any], name: str, form: re.Pattern[str], where: str = "") -> str:
