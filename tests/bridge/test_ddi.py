@@ -492,3 +492,19 @@ async def test_order_is_not_begun_when_it_is_withdrawn_while_holds_are_read_agai
     world.device(desired=desired | {"step": desired["step"] | {"withdrawn": True}})
     assert await first == 410
     assert not world.model()
+
+
+async def test_device_writes_no_lines_of_its_own_into_the_log_when_its_path_has_line_breaks(world, caplog):
+    world.shelf.verdict = Unverified(UnverifiedReason.SIGNATURE_NOT_FOUND, "nobody signed it")
+    world.order()
+    await world.links()
+    for fetch in world.bridge.contents._fetches.values():
+        await fetch.task
+    world.api.up = False
+    path = URL("/acme/controller/v1/cam-1/softwaremodules/model/artifacts/x%0aERROR%20forged", encoded=True)
+    headers = {"Authorization": f"TargetToken {target_token(KEY, 'cam-1', 1)}"}
+    async with world.client.get(path, headers=headers) as response:
+        assert response.status == 503
+    told = [record.getMessage() for record in caplog.records if "forged" in record.getMessage()]
+    assert told
+    assert not any("\n" in line for line in told)

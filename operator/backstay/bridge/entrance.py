@@ -99,14 +99,15 @@ def errors_as_json(count: Callable[[str, int], None]) -> Middleware:
         except web.HTTPException as error:
             answer = problem_answer(error.status, error.reason)
         except BackstayError as error:
-            # What went wrong behind the bridge is the operator's to read; the device only has to come again.
-            log.warning("%s %s: %s", request.method, request.path, error)
+            # What went wrong behind the bridge is the operator's to read; the device only has to come again. The raw
+            # path, because a decoded one may hold line breaks and so whole lines that the bridge never wrote.
+            log.warning("%s %s: %s", request.method, request.raw_path, error)
             answer = problem_answer(HTTPStatus.SERVICE_UNAVAILABLE, "not possible just now; say it again")
         except ConnectionError:
             # The device is gone in the middle of an answer; there is nobody left to tell.
             raise
         except Exception:
-            log.exception("%s %s failed", request.method, request.path)
+            log.exception("%s %s failed", request.method, request.raw_path)
             answer = problem_answer(HTTPStatus.INTERNAL_SERVER_ERROR, "the bridge failed; its log says why")
         resource = request.match_info.route.resource
         # By pattern, never by path: a stranger's paths must not become series.
