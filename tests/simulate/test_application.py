@@ -1,5 +1,6 @@
 """The device application on its flash, without a network."""
 
+import struct
 from datetime import timedelta
 
 import pytest
@@ -103,6 +104,29 @@ def test_install_is_refused_when_a_neighbour_would_not_fit_any_more() -> None:
     bench = Bench()
     bench.install(order(1, Plane.MODEL, model(9), "9.0.0"), model(9))
     assert bench.reason(Plane.MODEL).startswith("Incompatible: config 1.0.0 requires model >=1.0.0,<9.0.0")
+
+
+ENDLESS = config().replace(b": 10}", b": 1e999}")
+DEEP = b"[" * 12_000
+HEADERS = (b'{"input": {"max": 16}, "layers": [{"out": Infinity, "in": 1, "scale": 1}]}', b"[" * 50_000)
+MODELS = tuple(b"BSM1" + struct.pack("<I", len(header)) + header for header in HEADERS)
+
+
+@pytest.mark.parametrize(
+    ("plane", "payload"), [*((Plane.CONFIG, x) for x in (ENDLESS, DEEP)), *((Plane.MODEL, x) for x in MODELS)]
+)
+def test_device_boots_and_serves_when_what_it_installed_breaks_its_parser(plane: Plane, payload: bytes) -> None:
+    bench = Bench()
+    bench.install(order(1, plane, payload, "1.1.0"), payload)
+    assert bench.state(plane) is PlaneState.FAILED
+    bench.power_on()
+    bench.check_whole()
+
+
+def test_firmware_falls_back_when_its_step_has_the_highest_number() -> None:
+    bench, bad = Bench(), image("1.1.0", Behaviour.CRASHES)
+    bench.install(order(2**53, Plane.FIRMWARE, bad, "1.1.0"), bad)
+    assert (bench.running(Plane.FIRMWARE), bench.state(Plane.FIRMWARE)) == ("1.0.0", PlaneState.ROLLED_BACK)
 
 
 def test_download_is_refused_when_its_bytes_are_others() -> None:

@@ -17,6 +17,7 @@ from backstay.simulate.esp32 import Esp32
 from backstay.simulate.faults import Faults
 from backstay.simulate.fleet import open_chip
 from backstay.simulate.image import Behaviour, digest_of
+from backstay.simulate.partitions import TABLE_BYTES, TABLE_OFFSET
 from tests.simulate.small_bridge import BASE, TOKEN, SmallBridge
 from tests.simulate.workbench import FACTORY, config, digits, image, model
 
@@ -171,6 +172,21 @@ async def test_device_answers_again_when_the_step_is_delivered_again(bridge: Sma
     assert len(bridge.ranges) == downloads
 
 
+async def test_device_starts_over_and_ends_no_other_when_it_cannot_boot(bridge: SmallBridge, tmp_path: Path) -> None:
+    async with running(bridge, tmp_path) as device:
+        while not bridge.polls:
+            await asyncio.sleep(0.05)
+        table = device.flash.read(TABLE_OFFSET, TABLE_BYTES)
+        device.flash.erase(TABLE_OFFSET, TABLE_BYTES)
+        told(tmp_path, reboot=True)
+        await asyncio.sleep(1.5)
+        assert device.life is None
+        device.flash.write(TABLE_OFFSET, table)
+        polls = bridge.polls
+        while bridge.polls == polls:
+            await asyncio.sleep(0.05)
+
+
 async def test_device_reports_other_digests_when_it_is_told_to_lie(bridge: SmallBridge, tmp_path: Path) -> None:
     told(tmp_path, lie={"model": "sha256:" + "0" * 64})
     async with running(bridge, tmp_path):
@@ -185,7 +201,14 @@ async def test_poll_is_answered_without_a_body_when_nothing_changed(bridge: Smal
 
 
 @pytest.mark.parametrize(
-    "change", [{"content": "sha256:12"}, {"window": "a minute"}, {"plane": "bootloader"}, {"probes": [{"name": "x"}]}]
+    "change",
+    [
+        {"id": "0"},
+        {"content": "sha256:12"},
+        {"window": "a minute"},
+        {"plane": "bootloader"},
+        {"probes": [{"name": "x"}]},
+    ],
 )
 async def test_device_goes_on_when_a_deployment_is_malformed(
     change: dict[str, object], bridge: SmallBridge, tmp_path: Path

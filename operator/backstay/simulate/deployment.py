@@ -16,6 +16,7 @@ from backstay.errors import Refused
 from backstay.simulate.probes import BUILT_IN, fraction_of, seconds_of
 
 _PROBES_MAX: Final = 32
+_NUMBER_MAX: Final = 2**53
 
 
 class BadDeployment(Refused):
@@ -60,6 +61,9 @@ def parse_deployment(body: Mapping[str, Any]) -> Deployment:
 
 
 def _order(number: int, extension: Mapping[str, Any], version: str) -> Order:
+    if not 1 <= number <= _NUMBER_MAX:
+        message = f"step {number}, not 1 to 2^53"
+        raise ValueError(message)
     content = str(extension["content"])
     if len(bytes.fromhex(content.removeprefix("sha256:"))) != 32:  # noqa: PLR2004
         raise ValueError(content)

@@ -7,7 +7,7 @@ from typing import Final, NoReturn
 
 from backstay.errors import BackstayError, Refused
 from backstay.simulate.application import Application, Reset, ResetCause
-from backstay.simulate.bootloader import NothingToBoot, boot
+from backstay.simulate.bootloader import boot
 from backstay.simulate.conversation import Conversation, Life
 from backstay.simulate.ddi import DdiClient
 from backstay.simulate.faults import Faults, take_order
@@ -76,8 +76,10 @@ class Esp32:
             resets, _ = group.split((Reset, PowerCut))
             if resets is not None:
                 return self._cause_of(_first(resets))
-            # An error that nobody foresaw is to a chip what it is on a real one: a panic, and a reset.
             log.exception("%s panicked", self.name)
+        except Exception:
+            # An error that nobody foresaw is to a chip what it is on a real one: a panic, and a reset.
+            log.exception("%s panicked as it started", self.name)
         return ResetCause.SOFTWARE
 
     def _boot(self, cause: ResetCause) -> Life:
@@ -99,11 +101,9 @@ class Esp32:
             case PowerCut():
                 self.flash.power_on()
                 return ResetCause.POWER_ON
-            case NothingToBoot():
+            case _:
                 log.error("%s: %s", self.name, error)
                 return ResetCause.SOFTWARE
-            case _:
-                raise error
 
     async def _work(self, life: Life) -> NoReturn:
         """Tick: look, probe, let time pass; never waits for the network."""

@@ -89,7 +89,7 @@ def load_model(data: bytes) -> "Model":
     try:
         shapes = [(int(x["out"]), int(x["in"]), float(x["scale"]), int(x.get("zero", 0))) for x in header["layers"]]
         input_max = float(header["input"]["max"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise BadModel(f"the model's header lacks or misstates {error}") from error
     wanted = sum(outputs * inputs + 4 * outputs for outputs, inputs, _, _ in shapes)
     if any(outputs < 1 or inputs < 1 for outputs, inputs, _, _ in shapes) or len(body) != wanted:
@@ -149,7 +149,7 @@ def _split(data: bytes) -> tuple[dict[str, Any], bytes]:
         raise BadModel(f"the model file ends after {len(data)} bytes, inside its header of {length}")
     try:
         header = json.loads(data[8 : 8 + length])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadModel(f"the model's header is not JSON: {error}") from error
     if not isinstance(header, dict):
         raise BadModel("the model's header is not a JSON object")

@@ -10,6 +10,7 @@ from backstay.simulate.flash import SECTOR_BYTES, Flash
 from backstay.simulate.partitions import Partition
 
 SLOTS = 2
+_STEP_BYTES = 8
 
 
 class Selector:
@@ -39,7 +40,7 @@ class Selector:
 
     def choose(self, slot: int, state: int, step: int = 0) -> None:
         """Make a slot the choice of the next reset, and note in the entry which step did it."""
-        label = step.to_bytes(4, "little").ljust(20, b"\xff")
+        label = step.to_bytes(_STEP_BYTES, "little").ljust(20, b"\xff")
         self.write(choose(self.read(), slot, SLOTS, state, label))
 
     def mark(self, state: int) -> None:
@@ -70,4 +71,4 @@ class Selector:
     def ended_trial(self, slot: int, step: int) -> bool:
         """Tell whether it was this step that put the slot on trial, and the trial failed."""
         entry = self.read().entry_of(slot, SLOTS)
-        return entry is not None and not entry.is_valid and entry.label[:4] == step.to_bytes(4, "little")
+        return entry is not None and not entry.is_valid and entry.label.startswith(step.to_bytes(_STEP_BYTES, "little"))

@@ -49,7 +49,7 @@ class Config:
             frames = int(found["sampling"]["framesPerReport"])
         except KeyError as error:
             raise BadConfig(f"the config lacks {error}") from error
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise BadConfig(f"the config is not a JSON object with thresholds and sampling: {error}") from error
         if not 0 <= confidence <= 1:
             raise BadConfig(f"thresholds.confidence is {confidence}, not between 0 and 1")
