@@ -26,6 +26,8 @@ class SmallBridge:
     break_after: int = 10**9
     """Each answer with an artifact breaks off after so many bytes."""
     pause_seconds: float = 0.0
+    has_bytes: bool = True
+    """Without them it offers a step, but no deployment, as one whose registry is down."""
     ranges: list[str] = field(default_factory=list)
     feedback: list[dict[str, Any]] = field(default_factory=list)
     reports: list[dict[str, Any]] = field(default_factory=list)
@@ -83,6 +85,8 @@ class SmallBridge:
         return web.Response(text=body, content_type="application/json", headers={"ETag": etag})
 
     async def _deployment(self, request: web.Request) -> web.Response:
+        if not self.has_bytes:
+            raise web.HTTPServiceUnavailable
         assert self.step is not None
         assert request.match_info["n"] == self.step["id"]
         sha256 = self.step["content"].removeprefix("sha256:")

@@ -183,8 +183,21 @@ async def test_device_starts_over_and_ends_no_other_when_it_cannot_boot(bridge: 
         assert device.life is None
         device.flash.write(TABLE_OFFSET, table)
         polls = bridge.polls
-        while bridge.polls == polls:
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(10):
+            while bridge.polls == polls:
+                await asyncio.sleep(0.05)
+
+
+async def test_device_reports_all_the_same_when_the_bridge_lacks_the_bytes(bridge: SmallBridge, tmp_path: Path) -> None:
+    bridge.offer(1, Plane.MODEL, model(2), "1.1.0")
+    bridge.has_bytes = False
+    async with running(bridge, tmp_path):
+        async with asyncio.timeout(10):
+            while not bridge.reports:
+                await asyncio.sleep(0.05)
+        assert not bridge.feedback
+        bridge.has_bytes = True
+        assert (await bridge.until(1))["result"]["finished"] == "success"
 
 
 async def test_device_reports_other_digests_when_it_is_told_to_lie(bridge: SmallBridge, tmp_path: Path) -> None:
@@ -210,14 +223,14 @@ async def test_poll_is_answered_without_a_body_when_nothing_changed(bridge: Smal
         {"probes": [{"name": "x"}]},
     ],
 )
-async def test_device_goes_on_when_a_deployment_is_malformed(
+async def test_device_says_why_and_goes_on_when_a_deployment_is_malformed(
     change: dict[str, object], bridge: SmallBridge, tmp_path: Path
 ) -> None:
     bridge.offer(1, Plane.MODEL, model(2), "1.1.0")
     assert bridge.step is not None
     bridge.step |= change
     async with running(bridge, tmp_path):
-        await asyncio.sleep(0.7)
-        assert not bridge.feedback
+        status = await bridge.until(int(bridge.step["id"]))
+        assert status["details"][0].startswith("Rejected: the deployment lacks or misstates something")
         bridge.offer(2, Plane.MODEL, model(2), "1.1.0")
         assert (await bridge.until(2))["result"]["finished"] == "success"

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from backstay.core.device import Reason
+from backstay.core.device import Cause, Progress, Reason
+from backstay.core.devices import PlaneState
 from backstay.core.planes import ContentDigest, Plane
 from backstay.errors import BackstayError, Refused, Unavailable
 from backstay.simulate.application import Application
@@ -79,6 +80,8 @@ class Conversation:
         poll = await self._client.poll()
         await self._life.awake.wait()
         self._life.app.connected()
+        # First of all, because the rest may fail for a while: a bridge without bytes must not make the device mute.
+        await self._report(poll)
         if link := poll.links.get("cancelAction"):
             await self._cancel(link)
         if link := poll.links.get("deploymentBase"):
@@ -86,7 +89,6 @@ class Conversation:
         if link := poll.links.get("configData"):
             data = {"class": "esp32", "name": self._name}
             await self._client.send("PUT", link, {"mode": "merge", "data": data})
-        await self._report(poll)
         if link := poll.links.get("deploymentBase"):
             await self._answer(link)
         return poll.sleep_seconds
@@ -95,7 +97,13 @@ class Conversation:
         """Take up the step that the bridge offers; nothing begins before the bridge has heard that it begins."""
         life, app = self._life, self._life.app
         if life.deployment is None or link.rpartition("/")[2] != str(life.deployment.order.number):
-            life.deployment = parse_deployment(await self._client.read(link))
+            life.deployment = None
+            body = await self._client.read(link)
+            try:
+                life.deployment = parse_deployment(body)
+            except BadDeployment as error:
+                await self._reject(link, error)
+                return
         deployment, order = life.deployment, life.deployment.order
         if app.progress_of(order) is not None or not app.makes_way_for(order, life.now()):
             return
@@ -103,6 +111,14 @@ class Conversation:
         await life.awake.wait()
         self._note(f"step {order.number}: {order.type} {order.plane} {order.version}")
         app.order(order, life.now(), expired=deployment.expired(datetime.now(UTC)))
+
+    async def _reject(self, link: str, error: BadDeployment) -> None:
+        """Answer a step that cannot be understood, so that its reason is known and nobody waits for its expiry."""
+        if not (number := link.rpartition("/")[2]).isdecimal():
+            raise error
+        refused = Progress(PlaneState.FAILED, cause=Cause(Reason.REJECTED, str(error)))
+        await self._client.feedback(link, int(number), refused)
+        self._note(f"step {number}: {refused.cause}")
 
     async def _cancel(self, link: str) -> None:
         """Stop the action that the bridge wants stopped; one that is over already keeps the end that it had."""
