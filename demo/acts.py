@@ -91,7 +91,7 @@ async def stopped_customer(hands: Hands) -> None:
     """A good config; in the middle of it one customer's devices are held, and later let go."""
     made = hands.stage.artifacts
     await hands.apply("act-6-plan", resources.plan(made.firmware_first, made.model_better, made.config_next))
-    await hands.until("the ring tenth", lambda scene: _reached(scene, "tenth"), LONG_SECONDS)
+    await hands.until("the soak of ring tenth", _soaking("tenth"), LONG_SECONDS)
     await hands.apply("act-6-hold", resources.hold(HELD_CUSTOMER))
     hands.narrator.say(f"from now on nothing new starts on the cameras of {HELD_CUSTOMER}; all others go on")
     scene = await hands.until("the release to the others", _in_phase("Succeeded"), LONG_SECONDS)
@@ -113,8 +113,8 @@ def _everyone_confirmed(scene: Scene) -> bool:
     return bool(scene.rings) and all(ring.confirmed == ring.target for ring in scene.rings)
 
 
-def _reached(scene: Scene, ring: str) -> bool:
-    return scene.is_answered and scene.ring == ring and scene.phase in ("Rolling", "Soaking")
+def _soaking(ring: str) -> Callable[[Scene], bool]:
+    return lambda scene: scene.is_answered and (scene.ring, scene.phase) == (ring, "Soaking")
 
 
 ACTS: Final = (

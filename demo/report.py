@@ -42,7 +42,7 @@ def ten_lines(outcomes: Sequence[Outcome], devices: int, seconds: float) -> list
         f"1. Three planes reached {devices} devices through five rings, each only after the one before was healthy.",
         "2. No device ran an incompatible set: firmware first, then the model that needs it, then the config.",
         f"3. A model went out alone in {facts[2]['seconds']:.0f} s: no restart, no other change, promoted on accuracy.",
-        f"4. A model that its {facts[3]['ordered']} devices had all confirmed failed its canaries, on accuracy {failed}.",
+        f"4. A model that all its {facts[3]['ordered']} devices confirmed failed its canaries, on accuracy {failed}.",
         f"5. Only that model went back: {facts[3][recovered]} s from the bad signal to the last device.",
         f"6. Firmware that hung was undone by watchdog and bootloader, {facts[4][recovered]} s after the first sign.",
         "7. Both bad versions are frozen by the digest of their bytes, and a person was paged for each.",

@@ -62,7 +62,7 @@ def plan(*versions: Artifact) -> Json:
         "rings": [
             {"name": "internal", "select": {"matchLabels": {"audience": "internal"}}, "soak": "2s", "inFlight": "100%"},
             {"name": "canary", "size": "5%", "min": 3, "soak": "4s", "inFlight": "100%"},
-            {"name": "tenth", "size": "10%", "min": 3, "soak": "2s", "inFlight": "100%"},
+            {"name": "tenth", "size": "10%", "min": 3, "soak": "4s", "inFlight": "100%"},
             {"name": "eu", "select": {"matchLabels": {"region": "eu"}}, "soak": "2s", "inFlight": "50%"},
             {"name": "everyone", "size": "100%", "soak": "2s", "inFlight": "50%"},
         ],
