@@ -19,7 +19,8 @@ Asked = tuple[str, str, str]
 """Verb, resource, namespace."""
 
 OPERATOR_MAY: list[Asked] = [
-    *((verb, f"{kind.served.plural}.{GROUP}", TENANT) for kind in KINDS for verb in ("get", "list", "watch")),
+    *((verb, f"{kind.served.plural}.{GROUP}", TENANT) for kind in KINDS for verb in ("list", "watch")),
+    *(("get", f"{plural}.{GROUP}", TENANT) for plural in ("releaseplans", "edgedevices", "holds")),
     ("list", f"edgedevices.{GROUP}", ""),
     ("patch", f"releaseplans.{GROUP}/status", TENANT),
     ("patch", f"devicegroups.{GROUP}/status", TENANT),
@@ -46,6 +47,11 @@ OPERATOR_MAY_NOT: list[Asked] = [
     ("patch", f"devicegroups.{GROUP}", TENANT),
     ("patch", f"holds.{GROUP}", TENANT),
     ("delete", f"holds.{GROUP}", TENANT),
+    ("get", f"healthrules.{GROUP}", TENANT),
+    ("get", "controllerrevisions.apps", TENANT),
+    ("patch", "controllerrevisions.apps", TENANT),
+    ("delete", "events.events.k8s.io", TENANT),
+    ("delete", "leases.coordination.k8s.io", "backstay-system"),
     ("get", "secrets", TENANT),
     ("get", "pods", TENANT),
     ("update", "leases.coordination.k8s.io", TENANT),
