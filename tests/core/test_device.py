@@ -201,3 +201,26 @@ def test_record_keeps_what_survives_a_reboot() -> None:
     kept = from_record(to_record(progress))
     assert (kept.order, kept.state, kept.cause, kept.changed) == (ORDER, progress.state, progress.cause, True)
     assert from_record(to_record(Progress())) == Progress()
+
+
+QUICK = replace(ORDER, probes=(replace(ORDER.probes[0], within=timedelta(seconds=30)), ORDER.probes[1]))
+QUICK_ON_TRIAL = after(Ordered(QUICK, Source.REMOTE), DOWNLOADED, Switching(), ACTIVATED)
+ONE_GOOD = Probed((ProbeResult("camera", passed=True),))
+
+
+def test_change_is_undone_before_its_window_ends_when_a_probe_did_not_pass_in_its_own_time() -> None:
+    waiting = advance(QUICK_ON_TRIAL, BAD, 129.9).progress
+    assert waiting.state is PlaneState.PENDING_CONFIRM
+    undone = advance(waiting, GOOD, 130.0).progress
+    assert (undone.state, str(undone.cause)) == (PlaneState.ROLLED_BACK, "ProbeFailed: camera")
+    assert advance(waiting, Ticked(), 130.0).progress == undone
+
+
+def test_probe_that_passed_in_its_own_time_still_counts_when_another_takes_longer() -> None:
+    seen = advance(QUICK_ON_TRIAL, ONE_GOOD, 110.0).progress
+    assert advance(seen, Ticked(), 200.0).progress.state is PlaneState.PENDING_CONFIRM
+    assert advance(seen, GOOD, 200.0).progress.state is PlaneState.CONFIRMED
+
+
+def test_own_time_of_a_probe_is_remembered_through_a_reboot() -> None:
+    assert from_record(to_record(QUICK_ON_TRIAL)).order == QUICK

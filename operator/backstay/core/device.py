@@ -7,8 +7,9 @@ nothing. Which stimulus an event is, `_stimulus` decides.
     Idle ─→ Downloading ─→ Verified ─→ Installing ─→ PendingConfirm ─→ Confirmed
                  └──────────────┴───────────┴──→ Failed     └──→ RolledBack
 
-Nothing is confirmed by having started: only results of all required probes, taken after the change and inside the
-window, do it. Time is `now`, in seconds of a clock that never goes back but may start anew at a reboot.
+Nothing is confirmed by having started: only results of all required probes, taken after the change, inside the window
+and inside each probe's own time, do it. Time is `now`, in seconds of a clock that never goes back but may start anew
+at a reboot.
 """
 
 from collections.abc import Mapping
@@ -55,6 +56,8 @@ class Probe:
     name: str
     kind: str
     settings: tuple[tuple[str, str], ...] = ()
+    within: timedelta | None = None
+    """How long after the change it may take to pass; None for the whole window."""
 
     def setting(self, name: str) -> str | None:
         """One setting, or None where the probe leaves it to the device."""
@@ -327,11 +330,30 @@ def failing_probes(progress: Progress) -> tuple[str, ...]:
 
 
 def _noted(progress: Progress, event: Event, now: float) -> Progress:
-    """Keep the newest result of each probe, as long as the window is open."""
+    """Keep the newest result of each probe, as long as the window is open; one that passes too late has not passed."""
     if not isinstance(event, Probed) or progress.state is not PlaneState.PENDING_CONFIRM or now >= progress.confirm_by:
         return progress
-    newest = {result.name: result for result in (*progress.results, *event.results)}
+    late = _late_probes(progress, now)
+    found = (replace(result, passed=False) if result.name in late else result for result in event.results)
+    newest = {result.name: result for result in (*progress.results, *found)}
     return replace(progress, results=tuple(newest.values()))
+
+
+def _late_probes(progress: Progress, now: float) -> frozenset[str]:
+    """The required probes that have not passed and whose own time is over."""
+    if progress.order is None:
+        return frozenset()
+    began = progress.confirm_by - progress.order.window.total_seconds()
+    passed = _passed(progress)
+    return frozenset(
+        probe.name
+        for probe in progress.order.probes
+        if probe.within is not None and probe.name not in passed and now >= began + probe.within.total_seconds()
+    )
+
+
+def _passed(progress: Progress) -> frozenset[str]:
+    return frozenset(result.name for result in progress.results if result.passed)
 
 
 def _stimulus(progress: Progress, event: Event, now: float) -> Stimulus:  # noqa: PLR0911 - one for each event
@@ -379,10 +401,10 @@ def _on_boot(progress: Progress, booted: Booted) -> Stimulus:
 def _in_window(progress: Progress, now: float) -> Stimulus:
     if progress.state is not PlaneState.PENDING_CONFIRM or progress.order is None:
         return Stimulus.NOTHING
-    if now >= progress.confirm_by:
+    if now >= progress.confirm_by or _late_probes(progress, now):
         return Stimulus.WINDOW_OVER if progress.changed else Stimulus.WINDOW_OVER_UNCHANGED
-    passed = {result.name for result in progress.results if result.passed}
-    return Stimulus.PROVEN if passed.issuperset(x.name for x in progress.order.probes) else Stimulus.NOTHING
+    proven = _passed(progress).issuperset(probe.name for probe in progress.order.probes)
+    return Stimulus.PROVEN if proven else Stimulus.NOTHING
 
 
 def _cause(progress: Progress, event: Event, stimulus: Stimulus) -> Cause | None:

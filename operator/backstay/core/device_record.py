@@ -45,7 +45,7 @@ def _order_record(order: Order) -> dict[str, Any]:
         "content": order.content,
         "version": order.version,
         "window": order.window.total_seconds(),
-        "probes": [[probe.name, probe.kind, dict(probe.settings)] for probe in order.probes],
+        "probes": [_probe_record(probe) for probe in order.probes],
         "requires": {str(need.plane): need.range.text for need in order.requires},
     }
 
@@ -57,10 +57,19 @@ def _order(record: Mapping[str, Any]) -> Order:
         type=StepType(record["type"]),
         content=ContentDigest(record["content"]),
         version=str(record["version"]),
-        probes=tuple(Probe(name, kind, tuple(settings.items())) for name, kind, settings in record["probes"]),
+        probes=tuple(_probe(*found) for found in record["probes"]),
         window=timedelta(seconds=record["window"]),
         requires=requirements(record["requires"]),
     )
+
+
+def _probe_record(probe: Probe) -> list[Any]:
+    within = [] if probe.within is None else [probe.within.total_seconds()]
+    return [probe.name, probe.kind, dict(probe.settings), *within]
+
+
+def _probe(name: str, kind: str, settings: Mapping[str, str], within: float | None = None) -> Probe:
+    return Probe(name, kind, tuple(settings.items()), None if within is None else timedelta(seconds=within))
 
 
 def requirements(ranges: Mapping[str, str]) -> tuple[Requirement, ...]:

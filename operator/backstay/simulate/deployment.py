@@ -17,6 +17,8 @@ from backstay.simulate.probes import BUILT_IN, fraction_of, seconds_of
 
 _PROBES_MAX: Final = 32
 _NUMBER_MAX: Final = 2**53
+_OWN_FIELDS: Final = ("name", "kind", "within")
+"""What every probe has; the others are settings of its kind."""
 
 
 class BadDeployment(Refused):
@@ -84,8 +86,9 @@ def _order(number: int, extension: Mapping[str, Any], version: str) -> Order:
 
 
 def _probe(found: Mapping[str, Any]) -> Probe:
-    settings = tuple((str(name), str(value)) for name, value in sorted(found.items()) if name not in ("name", "kind"))
-    probe = Probe(str(found["name"]), str(found["kind"]), settings)
+    settings = tuple((str(name), str(value)) for name, value in sorted(found.items()) if name not in _OWN_FIELDS)
+    within = timedelta(seconds=seconds_of(str(found["within"]))) if found.get("within") else None
+    probe = Probe(str(found["name"]), str(found["kind"]), settings, within)
     if agreement := probe.setting("minAgreement"):
         fraction_of(agreement)
     if latency := probe.setting("maxLatency"):
