@@ -12,8 +12,11 @@ from backstay.simulate.deployment import Deployment
 from backstay.simulate.slots import Download, NoSpaceLeft
 
 _LOOK_SECONDS: Final = 0.1
-_ATTEMPTS_MAX: Final = 6
+_ATTEMPTS_MAX: Final = 24
+"""In a row without a byte: nearly three minutes, in which a bridge comes up again. A failed step would be held against
+what it installs, and not against the bridge."""
 _PAUSE_SECONDS: Final = 0.25
+_DOUBLINGS_MAX: Final = 5
 
 
 class Fetching:
@@ -60,7 +63,7 @@ class Fetching:
             attempts = 0 if download.wanted > reached else attempts + 1
             reached = download.wanted
             if not download.complete:
-                await asyncio.sleep(_PAUSE_SECONDS * 2 ** min(attempts, 5))
+                await asyncio.sleep(_PAUSE_SECONDS * 2 ** min(attempts, _DOUBLINGS_MAX))
 
     async def _once(self, order: Order, href: str, download: Download) -> None:
         async with aclosing(self._client.artifact(href, order.content, download.wanted)) as chunks:
