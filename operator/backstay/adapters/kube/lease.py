@@ -87,9 +87,8 @@ class Leadership:
         while True:
             record = None if lease is None else _Record.of(lease)
             if record != seen:
+                _tell_of_another(record, seen)
                 seen, since = record, self._clock.monotonic()
-                if record is not None and record.holder:
-                    log.info("%s leads; waiting for its lease to end", record.holder)
             if self._is_free(record, since) and await self._take(lease, record):
                 log.info("leading as %s", self._identity)
                 return
@@ -182,6 +181,12 @@ class Leadership:
             message = f"lost leadership: lease {self._namespace}/{LEASE_NAME} is held by {holder or 'nobody'} now"
             raise LeadershipLost(message) from error
         self._lease = lease
+
+
+def _tell_of_another(record: _Record | None, before: _Record | None) -> None:
+    """Say who leads, once for each leader and not at each of its renewals."""
+    if record is not None and record.holder and (before is None or before.holder != record.holder):
+        log.info("%s leads; waiting for its lease to end", record.holder)
 
 
 def _now() -> str:
