@@ -28,8 +28,22 @@ def test_nothing_is_said_when_nothing_is_missing(tmp_path: Path):
 def test_command_is_given_when_the_user_is_not_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("os.geteuid", lambda: 1000)
 
-    with pytest.raises(Refused, match="sudo apt-get install --no-install-recommends etcd-server prometheus"):
-        install(("etcd-server", "prometheus"), tmp_path / "log", print)
+    with pytest.raises(Refused) as refusal:
+        install(("etcd-server", "gcc-riscv64-unknown-elf"), tmp_path / "log", print)
+    commands = [line.strip() for line in str(refusal.value).splitlines() if line.startswith("    ")]
+    assert commands == [
+        "sudo apt-get update",
+        "sudo apt-get install --no-install-recommends etcd-server gcc-riscv64-unknown-elf",
+        "sudo systemctl disable --now etcd",
+    ]
+
+
+def test_no_service_is_stopped_when_none_comes_with_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+
+    with pytest.raises(Refused) as refusal:
+        install(("python3-venv",), tmp_path / "log", print)
+    assert "systemctl" not in str(refusal.value)
 
 
 def test_programs_are_named_when_the_machine_is_not_a_debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

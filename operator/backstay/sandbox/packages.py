@@ -47,17 +47,25 @@ def install(packages: tuple[str, ...], log: Path, report: Report) -> None:
     if not packages:
         return
     by_hand = f"apt-get install --no-install-recommends {' '.join(packages)}"
+    services = [SERVICES[package] for package in packages if package in SERVICES]
     if shutil.which("apt-get") is None:
         programs = ", ".join(PROGRAMS.get(package, package) for package in packages)
         raise Refused(f"this machine lacks {programs}; on Debian 12 they come with: {by_hand}")
     if os.geteuid() != 0:
-        raise Refused(f"these Debian packages are missing; install them, then run this again:\n\n    sudo {by_hand}\n")
+        raise Refused(_commands_for_a_person(by_hand, services))
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     run_watched((*APT, "update"), log, Progress(report, "reading Debian's package lists"), environment=quiet)
     progress = Progress(report, f"installing Debian packages ({' '.join(packages)})")
     with _services_held_back():
         run_watched((*APT, "install", *packages), log, progress, environment=quiet)
-    _disable([SERVICES[package] for package in packages if package in SERVICES])
+    _disable(services)
+
+
+def _commands_for_a_person(install: str, services: list[str]) -> str:
+    # Debian starts what it installs, most of it on every interface; nothing of that is needed here.
+    stop = f"\n    sudo systemctl disable --now {' '.join(services)}" if services else ""
+    commands = f"    sudo apt-get update\n    sudo {install}{stop}"
+    return f"these Debian packages are missing; install them, then run this again:\n\n{commands}\n"
 
 
 @contextmanager
