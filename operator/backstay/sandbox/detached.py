@@ -91,15 +91,19 @@ async def finish(directory: Path) -> bool:
 
 
 async def _until_ready(directory: Path, owner: subprocess.Popen[bytes], log: Path) -> State:
-    async with asyncio.timeout(START_SECONDS):
-        while True:
-            state = State.load(directory)
-            if state is not None and state.ready and state.owner is not None and state.owner.pid == owner.pid:
-                return state
-            if owner.poll() is not None:
-                words = log.read_text(encoding="utf-8", errors="replace").strip()
-                raise ComponentFailed(words or f"the sandbox ended before it was ready; see {directory / 'logs'}")
-            await asyncio.sleep(POLL_SECONDS)
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while True:
+                state = State.load(directory)
+                if state is not None and state.ready and state.owner is not None and state.owner.pid == owner.pid:
+                    return state
+                if owner.poll() is not None:
+                    words = log.read_text(encoding="utf-8", errors="replace").strip()
+                    raise ComponentFailed(words or f"the sandbox ended before it was ready; see {directory / 'logs'}")
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError as error:
+        msg = f"the sandbox was not ready after {START_SECONDS:g} s; {directory / 'logs'} says how far each part came"
+        raise ComponentFailed(msg) from error
 
 
 async def _condition(session: aiohttp.ClientSession, component: Component) -> Condition:
