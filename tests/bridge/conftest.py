@@ -62,23 +62,25 @@ class Shelf:
     open: bool = True
     plane: Plane = Plane.MODEL
     verdict: Verdict = field(default_factory=NotConfigured)
+    payload: bytes = BYTES
     asked: int = 0
 
     async def resolve(self, reference: str, device_class: str) -> ArtifactDescription:
         self.asked += 1
         if not self.open:
             raise RegistryUnavailable("the registry is closed")
-        payload = Blob(ContentDigest(CONTENT), len(BYTES))
+        content = ContentDigest(f"sha256:{hashlib.sha256(self.payload).hexdigest()}")
+        payload = Blob(content, len(self.payload))
         digest = ManifestDigest(f"sha256:{'a' * 64}")
         return ArtifactDescription(Reference.parse(reference), digest, self.plane, "7.2.0", device_class, payload)
 
     async def open_blob(self, repository: Repository, blob: Blob, offset: int = 0) -> AsyncGenerator[bytes, None]:
         if not self.open:
             raise RegistryUnavailable("the registry is closed")
-        yield BYTES[offset:]
+        yield self.payload[offset:]
 
     async def fetch(self, artifact: ArtifactDescription) -> AsyncGenerator[bytes, None]:
-        yield BYTES
+        yield self.payload
 
     async def verify(self, artifact: ArtifactDescription) -> Verdict:
         return self.verdict
