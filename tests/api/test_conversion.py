@@ -214,5 +214,22 @@ def test_state_comes_back_from_the_status_as_it_was(state: RevisionState) -> Non
     assert state_from(ReleasePlanStatus.from_document(document)) == state
 
 
+def test_longest_state_fits_the_status() -> None:
+    names = [f"s{number:02}".ljust(63, "x") for number in range(16)]
+    rules = {f"r.{number:02}".ljust(253, "x"): rule("any", *names).spec for number in range(16)}
+    at = datetime(2026, 3, 2, tzinfo=UTC)
+    tallies = tuple(Tally(signal.name, 3, at) for signal in signals_from(rules))
+    cause = Because(Reason.SIGNAL_FAILED, "0.41 is below the minimum of 0.9; " * 1000)
+    state = RevisionState(
+        RevisionName("3f9c2a1b4d-1"), 1, "3f9c2a1b4d", Phase.ROLLING_BACK, at, cause=cause, tallies=tallies
+    )
+    document = {"revision": state.revision, "phase": state.phase.value, "progress": progress_of(state)}
+    found = state_from(ReleasePlanStatus.from_document(document))
+    assert found is not None
+    assert found.tallies == tallies
+    assert found.cause is not None
+    assert cause.message.startswith(found.cause.message)
+
+
 def test_plan_without_a_revision_has_no_state() -> None:
     assert state_from(ReleasePlanStatus()) is None

@@ -1,7 +1,7 @@
 """What the operator says of a ReleasePlan, and what it needs to resume after a crash."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AwareDatetime, Field
 
@@ -24,6 +24,12 @@ Planes = Annotated[tuple[Plane, ...], Field(max_length=3, json_schema_extra=ATOM
 """Some planes, in an order that means something."""
 
 
+SignalName = Annotated[str, Field(max_length=317)]
+"""Name of a signal, after that of its HealthRule and a dash where two rules have one of that name."""
+
+LONGEST_CAUSE: Final = 4096
+
+
 class RevisionPhase(StrEnum):
     """What a revision is doing."""
 
@@ -44,7 +50,7 @@ class RevisionPhase(StrEnum):
 class SignalVerdict(Reported):
     """What one signal said, with all that a person needs to see for themselves."""
 
-    signal: Name
+    signal: SignalName
     """Name of the signal."""
     rule: Annotated[str, Field(max_length=253)] = ""
     """Name of its HealthRule."""
@@ -63,7 +69,7 @@ class SignalVerdict(Reported):
 class SignalProgress(Reported):
     """How a signal stands across evaluations."""
 
-    name: Name
+    name: SignalName
     """Name of the signal."""
     rule: Annotated[str, Field(max_length=253)] = ""
     """Name of its HealthRule."""
@@ -78,7 +84,7 @@ class Cause(Reported):
 
     reason: Annotated[str, Field(max_length=128)]
     """Why, in one CamelCase word."""
-    message: Annotated[str, Field(max_length=4096)] = ""
+    message: Annotated[str, Field(max_length=LONGEST_CAUSE)] = ""
     """Why, in a sentence."""
 
 
@@ -106,7 +112,7 @@ class Progress(Reported):
     """Planes that had to go back with a suspect, because the versions would not have fitted together without."""
     cause: Cause | None = None
     """Why the gate failed."""
-    signals: Annotated[tuple[SignalProgress, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
+    signals: Annotated[tuple[SignalProgress, ...], Field(max_length=256, json_schema_extra=ATOMIC)] = ()
     """Each signal's failures in a row."""
     verdicts: Annotated[tuple[SignalVerdict, ...], Field(max_length=20, json_schema_extra=ATOMIC)] = ()
     """The latest verdicts."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from backstay.api.releaseplan_status import PastRevision, ReleasePlanStatus
+from backstay.api.releaseplan_status import LONGEST_CAUSE, PastRevision, ReleasePlanStatus
 from backstay.core.devices import RevisionName
 from backstay.core.reasons import Because, Reason
 from backstay.core.revision import Outcome, Phase, RevisionState, Tally
@@ -34,7 +34,8 @@ def state_from(status: ReleasePlanStatus) -> RevisionState | None:
 
 
 def progress_of(state: RevisionState) -> Json:
-    """The state as `status.progress` keeps it; `state_from` reads it back unchanged."""
+    """The state as `status.progress` keeps it; `state_from` reads it back, with a very long cause cut short."""
+    cause = state.cause
     return {
         "counter": state.counter,
         "hash": state.hash,
@@ -44,7 +45,8 @@ def progress_of(state: RevisionState) -> Json:
         "suspects": list(state.suspects),
         "reverted": list(state.reverted),
         "beside": list(state.beside),
-        "cause": None if state.cause is None else {"reason": state.cause.reason, "message": state.cause.message},
+        # The evidence names every failing signal and has no bound; a status that is too long is refused as a whole.
+        "cause": None if cause is None else {"reason": cause.reason, "message": cause.message[:LONGEST_CAUSE]},
         "signals": [
             {"name": tally.signal, "failures": tally.failures, "lastAt": tally.at.isoformat()}
             for tally in state.tallies
