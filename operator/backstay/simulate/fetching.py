@@ -57,7 +57,10 @@ class Fetching:
         while self._wanted(order) and not download.complete:
             try:
                 await self._once(order, href, download)
-            except Unavailable:
+            except NoSpaceLeft:
+                raise
+            except (Unavailable, Refused):
+                # Also a bridge that has these bytes no more may have taken the step back: the next poll tells.
                 if attempts + 1 >= _ATTEMPTS_MAX:
                     raise
             attempts = 0 if download.wanted > reached else attempts + 1
