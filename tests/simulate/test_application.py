@@ -123,6 +123,20 @@ def test_device_boots_and_serves_when_what_it_installed_breaks_its_parser(plane:
     bench.check_whole()
 
 
+def test_orders_are_remembered_when_each_plane_has_as_many_probes_as_there_can_be() -> None:
+    bench = Bench()
+    probes = tuple(
+        Probe(f"{number:02}-{'p' * 60}", "InputPresent", (("input", "c" * 63),), timedelta(minutes=5))
+        for number in range(32)
+    )
+    changes = ((Plane.FIRMWARE, image("1.1.0")), (Plane.MODEL, model(2)), (Plane.CONFIG, config(0.6)))
+    for number, (plane, payload) in enumerate(changes, 1):
+        bench.install(order(number, plane, payload, "1.1.0", probes), payload)
+        bench.settle()
+    bench.power_on()
+    assert [bench.state(plane) for plane in Plane] == [PlaneState.CONFIRMED] * 3
+
+
 def test_firmware_falls_back_when_its_step_has_the_highest_number() -> None:
     bench, bad = Bench(), image("1.1.0", Behaviour.CRASHES)
     bench.install(order(2**53, Plane.FIRMWARE, bad, "1.1.0"), bad)

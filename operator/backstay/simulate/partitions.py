@@ -2,10 +2,10 @@
 
     offset    size     label       what
     0x008000  0x1000   -           partition table
-    0x009000  0x4000   journal     two records of progress, taken in turns
     0x00d000  0x2000   otadata     the selector of the app slots
     0x00f000  0x2000   model_sel   the selector of the model slots, in otadata's format
     0x011000  0x2000   config_sel  the selector of the config slots, in otadata's format
+    0x013000  0xc000   journal     two records of progress, taken in turns
     0x020000  0x80000  ota_0       app
     0x0a0000  0x80000  ota_1       app
     0x120000  0x20000  model_a     model
@@ -58,10 +58,10 @@ class Partition:
 
 FACTORY: Final = Partition("factory", _APP, 0x00, 0x168000, 0x80000)
 LAYOUT: Final = (
-    Partition("journal", _DATA, 0x40, 0x9000, 0x4000),
     Partition("otadata", _DATA, 0x00, 0xD000, 0x2000),
     Partition("model_sel", _DATA, 0x41, 0xF000, 0x2000),
     Partition("config_sel", _DATA, 0x41, 0x11000, 0x2000),
+    Partition("journal", _DATA, 0x40, 0x13000, 0xC000),
     Partition("ota_0", _APP, 0x10, 0x20000, 0x80000),
     Partition("ota_1", _APP, 0x11, 0xA0000, 0x80000),
     Partition("model_a", _DATA, 0x42, 0x120000, 0x20000),
