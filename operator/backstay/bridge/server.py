@@ -134,8 +134,8 @@ async def serve(settings: Settings, kubeconfig: Path | None, announce: Callable[
     """Run a bridge until cancelled; `announce` is told its address once it listens.
 
     Raises:
-        Refused: the kubeconfig, the tenant's key, the identity's rights or the keys are not usable.
-        Unavailable: the API server does not answer, or the address is taken.
+        Refused: the kubeconfig, the tenant's key, the identity's rights, the keys or the address are not usable.
+        Unavailable: the API server does not answer.
     """
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(KubeClient.connect(kubeconfig, field_manager="backstay-bridge"))
@@ -143,6 +143,9 @@ async def serve(settings: Settings, kubeconfig: Path | None, announce: Callable[
         transport = Transport(session)
         registry = OciRegistry(transport)
         public_keys = await asyncio.to_thread(load_keys, settings.keys) if settings.keys else {}
+        if not public_keys:
+            where = f"{settings.keys} holds no *.pem or *.pub" if settings.keys else "no --keys"
+            log.warning("%s: signatures of artifacts are not checked here", where)
         bridge = assemble(settings, client, registry, verifier_with(public_keys, transport, registry), SystemClock())
         stack.push_async_callback(bridge.contents.close)
         await bridge.key.read()
@@ -192,4 +195,7 @@ async def _synced(bridge: Bridge, running: asyncio.Task[None]) -> None:
     if running in done:
         await running
     if not done:
-        raise Unavailable(f"the devices of this gateway could not be listed within {SYNC_SECONDS:.0f} s")
+        raise Unavailable(
+            f"the devices of this gateway could not be listed within {SYNC_SECONDS:.0f} s: check that the API server"
+            " is reachable and that the bridge's Role lets it list edgedevices"
+        )
