@@ -32,9 +32,9 @@ def main(arguments: list[str]) -> int:
     except* BackstayError as group:
         status = 1
         for error in _leaves(group):
-            console.print(f"error: {error}", style="bold red", markup=False)
+            console.print(f"error: {error}", style="bold red", markup=False, soft_wrap=True)
             for note in getattr(error, "__notes__", ()):
-                console.print(f"  {note}", markup=False)
+                console.print(f"  {note}", markup=False, soft_wrap=True)
     return status
 
 

@@ -115,7 +115,7 @@ async def set_up(directory: Path, cameras: tuple[Camera, ...], tell: Tell, *, ke
         tell(f"a Kubernetes of its own is up, with Prometheus, Alertmanager and a registry: {sandbox.api_url}")
         key = secrets.token_hex(32)
         async with asyncio.TaskGroup() as tasks:
-            made = tasks.create_task(make_artifacts(sandbox.registry, directory / "artifacts"))
+            made = tasks.create_task(make_artifacts(sandbox.registry, directory / "artifacts", _what_takes_long(tell)))
             await _prepare_cluster(sandbox, cameras, key)
             await _start_operator(sandbox, processes)
             bridges = await _start_bridges(sandbox, processes, directory)
@@ -132,6 +132,16 @@ async def set_up(directory: Path, cameras: tuple[Camera, ...], tell: Tell, *, ke
                 f"operator, {len(bridges)} bridges and {len(cameras)} cameras are at work, under accounts of their own"
             )
             yield stage
+
+
+def _what_takes_long(tell: Tell) -> Tell:
+    """Tell of what is made, and leave out the many small steps of pushing it."""
+
+    def progress(step: str) -> None:
+        if step.endswith(("compiling", "training")):
+            tell(f"  {step}")
+
+    return progress
 
 
 async def _prepare_cluster(sandbox: Sandbox, cameras: tuple[Camera, ...], key: str) -> None:

@@ -11,8 +11,10 @@ from typing import Final
 
 from rich.console import Console
 
-from backstay.errors import BackstayError
+from backstay.errors import BackstayError, Refused
+from backstay.sandbox import detached
 from backstay.sandbox.build import kubernetes_binaries
+from backstay.sandbox.state import State
 from demo.acts import ACTS, Act, Hands
 from demo.fleet import NAMESPACE, SIZE, cameras
 from demo.narrator import Narrator
@@ -36,6 +38,7 @@ async def tell_story(console: Console, directory: Path = DIRECTORY, *, keep: boo
         BackstayError: a part did not come up, or an act got stuck.
     """
     narrator, began = Narrator(console), time.monotonic()
+    refuse_a_second(directory)
     await clear(directory)
     narrator.headline("Backstay", f"{size} simulated cameras, three customers, two regions; all else is real.")
     async with set_up(directory, cameras(size), narrator.say, keep=keep) as stage:
@@ -48,10 +51,19 @@ async def tell_story(console: Console, directory: Path = DIRECTORY, *, keep: boo
     return all(outcome.held for outcome in outcomes)
 
 
+def refuse_a_second(directory: Path) -> None:
+    """Leave a demo alone that is being told in another terminal.
+
+    Raises:
+        Refused: there is one.
+    """
+    state = State.load(directory / "sandbox")
+    if state is not None and state.owner is not None and state.owner.alive():
+        raise Refused(f"another demo runs in {directory} (process {state.owner.pid}); wait for its end, or end it")
+
+
 async def clear(directory: Path) -> None:
     """End what an earlier demo left running, and take its files away."""
-    from backstay.sandbox import detached  # noqa: PLC0415 - only this needs it
-
     await end_earlier(directory)
     await detached.finish(directory / "sandbox")
     for name in ("evidence", "flash", "manifests"):
