@@ -63,3 +63,13 @@ def test_plan_says_that_nobody_was_paged() -> None:
         False,
         "AlertmanagerUnavailable",
     )
+
+
+def test_plan_says_so_when_a_request_is_written_that_this_version_does_not_act_on() -> None:
+    plan = written_plan()
+    plan.metadata.annotations["backstay.dev/request"] = "approve@abc-1/canary/1"
+    state = RevisionState(RevisionName("abc-1"), 1, "abc", Phase.ROLLING, NOON)
+    found = plan_conditions(plan, Decision(state, (), None, (Because(Reason.DISPATCHING, "2 of 6"),)), Standing())
+    (said_of_it,) = [one for one in found if one.type == "RequestHandled"]
+    assert (said_of_it.status, said_of_it.reason) == (False, "NotYetSupported")
+    assert "approve@abc-1/canary/1" in said_of_it.message

@@ -28,6 +28,7 @@ _STUCK: Final = frozenset(
     }
 )
 """What waits for somebody who would not know of it otherwise."""
+REQUEST: Final = "backstay.dev/request"
 _OVER: Final = frozenset({Phase.ROLLED_BACK, Phase.UNRESOLVED, Phase.HALTED})
 
 
@@ -67,6 +68,7 @@ def plan_conditions(plan: ReleasePlan, decision: Decision, standing: Standing) -
         Says("RecoveryProven", None, "NotRehearsed", "recovery is not rehearsed by this version of the operator"),
         _succeeded(decision, words),
         _paging(standing.paging_problem),
+        *_request(plan),
     ]
 
 
@@ -115,6 +117,14 @@ def _succeeded(decision: Decision, words: str) -> Says:
     if decision.phase in _OVER:
         return Says("Succeeded", status=False, reason=decision.phase.value, message=words)
     return Says("Succeeded", None, decision.phase.value, "the revision has not ended yet")
+
+
+def _request(plan: ReleasePlan) -> list[Says]:
+    """A request that a person wrote as an annotation is never passed over in silence."""
+    if (asked := plan.metadata.annotations.get(REQUEST)) is None:
+        return []
+    words = f"the annotation {REQUEST} asks for {asked[:200]!r}; this version of the operator acts on no requests"
+    return [Says("RequestHandled", status=False, reason="NotYetSupported", message=words)]
 
 
 def _paging(problem: str) -> Says:

@@ -1,11 +1,12 @@
 """What the operator says of a plan: how far it is, why it stands where it stands, and what it must remember."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from backstay.api import ReleasePlan
+from backstay.api.releaseplan_status import ReleasePlanSummary
 from backstay.api.state_conversion import progress_of
 from backstay.controllers.conditions import Says, conditions
 from backstay.controllers.plan_conditions import Standing, plan_conditions, troubles
@@ -35,6 +36,8 @@ class Picture:
     standing: Standing
     devices: int
     now: datetime
+    ended_versions: Mapping[str, str] = field(default_factory=dict)
+    """What the revision shipped that this decision ends, by plane."""
 
 
 def plan_status(picture: Picture, before: Json) -> Json:
@@ -54,12 +57,13 @@ def plan_status(picture: Picture, before: Json) -> Json:
         "ring": ring,
         "rings": _rings(picture, rings, before),
         "culprit": _culprit(picture),
-        "history": _history(decision.ended, before),
-        "summary": {
-            "ring": ring,
-            "confirmed": f"{sum(report.counts.confirmed for report in rings)}/{picture.devices}",
-            "health": _health(picture),
-        },
+        "history": _history(decision.ended, picture.ended_versions, before),
+        # Through the model, which cuts a cell to what the API server takes: one long name must not cost the status.
+        "summary": ReleasePlanSummary(
+            ring=ring,
+            confirmed=f"{sum(report.counts.confirmed for report in rings)}/{picture.devices}",
+            health=_health(picture),
+        ).to_document(),
         "progress": {**progress_of(state), "verdicts": _verdicts(picture, before)} if has_begun else None,
         "conditions": conditions(says, before.get("conditions", ()), generation, picture.now),
     }
@@ -127,13 +131,14 @@ def _culprit(picture: Picture) -> Json | None:
     }
 
 
-def _history(ended: Outcome | None, before: Json) -> list[Json]:
+def _history(ended: Outcome | None, versions: Mapping[str, str], before: Json) -> list[Json]:
     """The latest first; a revision stands in it once."""
     earlier: list[Json] = list(before.get("history", ()))
     if ended is None:
         return earlier
     latest = {
         "revision": ended.revision,
+        "versions": dict(versions),
         "phase": ended.phase.value,
         "ended": rfc3339(ended.ended),
         "reason": ended.message[:2048],

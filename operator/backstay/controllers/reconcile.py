@@ -199,8 +199,14 @@ class PlanLoop:
             standing,
             len(sight.observed.fleet),
             self._services.clock.now(),
+            self._ended_versions(decision),
         )
         return plan_status(picture, seen.status)
+
+    def _ended_versions(self, decision: Decision) -> dict[str, str]:
+        """What the revision shipped that a decision ends; one that never started shipped nothing."""
+        ended = decision.ended and self._services.snapshots.get(self._key, decision.ended.revision)
+        return {plane.value: release.version for plane, release in ended.releases.items()} if ended else {}
 
     async def _write(self, seen: Seen[ReleasePlan], status: Json, *, only_if_unchanged: bool) -> None:
         patch = merge_patch(seen.status, without_nulls(status))

@@ -9,6 +9,8 @@ from typing import Any, Final
 from backstay.adapters.kube.client import DEVICE_GROUPS, HEALTH_RULES, HOLDS, KubeClient, Resource
 from backstay.api import DeviceGroup, HealthRule
 from backstay.api import Hold as WrittenHold
+from backstay.api.devicegroup import DeviceGroupSummary
+from backstay.api.healthrule import HealthRuleSummary
 from backstay.api.hold import summarize
 from backstay.api.resource import Resource as Kind
 from backstay.api.support import unsupported
@@ -108,11 +110,9 @@ def group_status(group: DeviceGroup, counts: GroupCounts, before: Json, now: dat
         "devices": counts.devices,
         "ready": counts.ready,
         "versions": versions,
-        "summary": {
-            "ready": f"{counts.ready}/{counts.devices}",
-            **cells,
-            "health": "NotYetSupported" if beyond else health,
-        },
+        "summary": DeviceGroupSummary(
+            ready=f"{counts.ready}/{counts.devices}", **cells, health="NotYetSupported" if beyond else health
+        ).to_document(),
         "conditions": conditions(says, before.get("conditions", ()), group.metadata.generation, now),
     }
 
@@ -122,11 +122,11 @@ def rule_status(rule: HealthRule, before: Json, now: datetime) -> Json:
     beyond = unsupported(rule)
     return {
         "observedGeneration": rule.metadata.generation,
-        "summary": {
-            "signals": str(len(rule.spec.signals)),
-            "probes": str(len(rule.spec.probes)),
-            "health": "NotYetSupported" if beyond else "Accepted",
-        },
+        "summary": HealthRuleSummary(
+            signals=str(len(rule.spec.signals)),
+            probes=str(len(rule.spec.probes)),
+            health="NotYetSupported" if beyond else "Accepted",
+        ).to_document(),
         "conditions": conditions(_usable(rule, beyond), before.get("conditions", ()), rule.metadata.generation, now),
     }
 

@@ -1,0 +1,75 @@
+"""A status that the API server would not take is a plan that never moves: whatever people name, it must fit."""
+
+from collections import Counter
+from datetime import UTC, datetime
+
+from backstay.api import DeviceGroup
+from backstay.api.releaseplan_status import ReleasePlanStatus
+from backstay.controllers.fleets import GroupCounts
+from backstay.controllers.plan_conditions import Standing
+from backstay.controllers.plan_status import Picture, plan_status
+from backstay.controllers.reports import group_status
+from backstay.core.actions import Decision, RingReport
+from backstay.core.devices import RevisionName
+from backstay.core.fleet import RingCounts
+from backstay.core.planes import ContentDigest, Plane
+from backstay.core.reasons import Because, Reason
+from backstay.core.revision import Outcome, Phase, RevisionState
+from backstay.core.signals import Result, Verdict
+from tests.api.test_conversion import converted, written_plan
+
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
+LONG_RING = "warehouse-cameras-of-europe"
+LONG_SIGNAL = "latency-at-the-ninety-fifth-percentile"
+
+
+def picture(**changes: object) -> Picture:
+    written = written_plan(rings=[{"name": LONG_RING, "size": "100%"}])
+    state = RevisionState(RevisionName("abcdef0123-1"), 1, "abcdef0123", Phase.SOAKING, NOON)
+    decision = Decision(
+        state, (), None, (Because(Reason.SOAKING, "watching"),), (RingReport(LONG_RING, RingCounts(target=100_000)),)
+    )
+    verdict = Verdict(LONG_SIGNAL, Result.FAIL, NOON, "q", 0.5, "too slow")
+    found = {"decision": decision, "verdicts": {LONG_SIGNAL: verdict}, **changes}
+    return Picture(
+        written,
+        converted(written),
+        found["decision"],
+        found["verdicts"],
+        Standing(),
+        100_000,
+        NOON,  # type: ignore[arg-type]
+        {"model": "7.1.0"},
+    )
+
+
+def test_status_fits_the_columns_when_rings_and_signals_have_long_names() -> None:
+    status = plan_status(picture(), {})
+    assert status["ring"] == LONG_RING
+    assert len(status["summary"]["ring"]) <= 10
+    assert len(status["summary"]["health"]) <= 22
+    ReleasePlanStatus.from_document(status)
+
+
+def test_status_remembers_what_the_revision_before_shipped() -> None:
+    ended = Outcome(RevisionName("0123456789-1"), Phase.ROLLED_BACK, NOON, "accuracy fell")
+    decision = picture().decision
+    begun = Decision(decision.state, (), None, decision.because, decision.rings, ended=ended)
+    (past,) = plan_status(picture(decision=begun), {})["history"]
+    assert past == {
+        "revision": "0123456789-1",
+        "versions": {"model": "7.1.0"},
+        "phase": "RolledBack",
+        "ended": "2026-01-05T12:00:00.000000Z",
+        "reason": "accuracy fell",
+    }
+
+
+def test_group_status_fits_the_columns_when_a_version_is_long() -> None:
+    group = DeviceGroup.from_document(
+        {"kind": "DeviceGroup", "metadata": {"name": "g", "namespace": "acme"}, "spec": {"selector": {}}}
+    )
+    running = Counter({(Plane.MODEL, "7.2.0-rc.1+build.20260105", ContentDigest("sha256:" + "a" * 64)): 100_000})
+    summary = group_status(group, GroupCounts(100_000, 100_000, running=running), {}, NOON)["summary"]
+    assert all(len(cell) <= 16 for cell in summary.values())
+    assert len(summary["model"]) <= 11
