@@ -51,6 +51,15 @@ async def test_deployment_carries_all_that_a_device_needs_when_it_is_offered(wor
     assert found["backstay"]["probes"] == [{"name": "inference", "kind": "InferenceAlive"}]
 
 
+async def test_deployment_carries_the_plans_ranges_when_the_order_says_them(world):
+    world.order(7)
+    desired = world.device()["spec"]["desired"]
+    ranged = {**desired["model"], "requires": {"firmware": ">=1.0.0,>=1.2.0"}}
+    world.order(8, model=ranged)
+    found = await (await world.ask("GET", await world.offered())).json()
+    assert found["backstay"]["requires"] == {"firmware": ">=1.0.0,>=1.2.0"}
+
+
 async def test_step_costs_two_status_writes_when_it_goes_well(world):
     await begun(world)
     assert world.model()["state"] == "Downloading"

@@ -109,6 +109,7 @@ def _assignment(found: Json) -> Assignment:
         version=found.get("version", ""),
         content=ContentDigest(found["content"]),
         artifact=found.get("artifact", ""),
+        requires=tuple((_PLANE_NAMED[plane], text) for plane, text in sorted(found.get("requires", {}).items())),
     )
 
 

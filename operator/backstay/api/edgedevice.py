@@ -42,6 +42,17 @@ class Pins(Written):
     """Content digest of the config to keep."""
 
 
+class NeededRanges(Reported):
+    """What a version needs of the versions beside it, its artifact's ranges and the plan's together."""
+
+    firmware: Annotated[str, Field(max_length=300)] | None = None
+    """Range that the device's firmware must lie in."""
+    model: Annotated[str, Field(max_length=300)] | None = None
+    """Range that the device's model must lie in."""
+    config: Annotated[str, Field(max_length=300)] | None = None
+    """Range that the device's config must lie in."""
+
+
 class Assignment(Reported):
     """What a device shall run in one plane, and in whose name."""
 
@@ -57,6 +68,8 @@ class Assignment(Reported):
     """The OCI artifact to fetch, by the digest of its manifest; absent where only the device has the content."""
     content: Digest
     """SHA-256 of the payload bytes, which the device compares with what it runs."""
+    requires: NeededRanges | None = None
+    """What the content needs beside it; the device keeps it, and never falls back to a set that breaks it."""
 
 
 class Step(Reported):

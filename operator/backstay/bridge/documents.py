@@ -72,12 +72,19 @@ def deployment_document(
             "type": str(step.type),
             "version": ordered.version,
             "content": ordered.content,
-            "requires": dict(content.requires) if isinstance(content, Ready) else {},
+            "requires": _requires(ordered, content),
             "probes": list(record.probes),
             "window": record.window or DEFAULT_WINDOW,
             "expires": step.expires.isoformat().replace("+00:00", "Z"),
         },
     }
+
+
+def _requires(ordered: Assignment, content: Ready | Absent) -> dict[str, str]:
+    """What the order says, with the plan's own ranges; the artifact's alone where the order is silent."""
+    if ordered.requires:
+        return {str(plane): text for plane, text in ordered.requires}
+    return dict(content.requires) if isinstance(content, Ready) else {}
 
 
 def _artifact(base: str, step: Step, ordered: Assignment, content: Ready | Absent) -> Json:

@@ -17,7 +17,7 @@ from backstay.controllers.store import Store
 from backstay.controllers.times import rfc3339
 from backstay.core.actions import Action, Dispatch, Freeze, Withdraw
 from backstay.core.devices import DeviceName
-from backstay.core.planes import Plane
+from backstay.core.planes import Plane, Release
 from backstay.errors import Conflict, NotFound, Refused, Unavailable
 from backstay.ports.clock import Clock
 from backstay.ports.leadership import Leader
@@ -154,6 +154,14 @@ class OrderBook:
             return
 
 
+def _ranges(release: Release) -> dict[str, str | None]:
+    """Each plane's ranges in one, and null for the others: a merge patch keeps what it does not name."""
+    return {
+        plane.value: ",".join(need.range.text for need in release.requires if need.plane is plane) or None
+        for plane in Plane
+    }
+
+
 def order_patch(dispatch: Dispatch, context: Context, device_class: str, now: datetime) -> Json:
     """The merge patch that gives a device its order, with all that it needs to carry it out offline."""
     release, spec = dispatch.release, context.snapshot.spec
@@ -164,6 +172,7 @@ def order_patch(dispatch: Dispatch, context: Context, device_class: str, now: da
         "version": release.version,
         "artifact": release.artifact or None,
         "content": release.content,
+        "requires": _ranges(release),
     }
     windows = {
         Plane.FIRMWARE: spec.confirm_window.firmware,

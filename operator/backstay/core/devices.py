@@ -58,6 +58,8 @@ class Assignment:
     version: str
     content: ContentDigest
     artifact: str = ""
+    requires: tuple[tuple[Plane, str], ...] = ()
+    """What it needs of the planes beside it, as ranges: the artifact's own and the plan's together."""
 
 
 @dataclass(frozen=True, slots=True)
