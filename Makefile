@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 VENV := .venv/bin
+JOBS ?= 2
 
 .PHONY: help setup demo test check lint formatted types layers generated faults format lock clean
 .DEFAULT_GOAL := help
@@ -24,8 +25,9 @@ setup:
 demo: setup
 	@$(VENV)/python -m demo
 
+# Two at a time, each file whole: the cluster tests mostly wait, the others mostly compute.
 test: setup
-	@$(VENV)/python -m pytest --ignore=tests/scale -m 'not sweep' $(ARGS)
+	@$(VENV)/python -m pytest --ignore=tests/scale -m 'not sweep' --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
 faults: setup
 	@$(VENV)/python -m pytest tests/faults -m 'sweep or not sweep' $(ARGS)

@@ -134,7 +134,7 @@ metadata: {{name: parent, namespace: {namespace}}}
 
     await sandbox.kubectl("delete", "configmap", "parent", f"--namespace={namespace}")
 
-    await sandbox.kubectl("wait", "--for=delete", "configmap/child", f"--namespace={namespace}", "--timeout=20s")
+    await sandbox.kubectl("wait", "--for=delete", "configmap/child", f"--namespace={namespace}", "--timeout=90s")
 
 
 async def test_prometheus_scrapes_when_a_job_comes_and_forgets_it_when_it_goes(sandbox: Sandbox):
