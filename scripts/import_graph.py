@@ -34,7 +34,7 @@ def main() -> int:
     text = PAGE.read_text()
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    wanted = before + drawn(grimp.build_graph("backstay")) + after
+    wanted = before + drawn(grimp.build_graph("backstay", cache_dir=None)) + after
     if text == wanted:
         return 0
     if "--check" in sys.argv:

@@ -364,7 +364,15 @@ def _unreachable(host: str, error: BaseException) -> Unavailable:
     return Unavailable(f"the API server at {host} does not answer ({reason}); check that it runs and is reachable")
 
 
+def _must_exist(kubeconfig: Path | None) -> None:
+    """Say plainly what the loader would call an invalid file."""
+    if kubeconfig is not None and not kubeconfig.is_file():
+        message = f"kubeconfig {kubeconfig} does not exist; give the file that kubectl works with"
+        raise Refused(message)
+
+
 async def _configuration(kubeconfig: Path | None) -> Configuration:
+    _must_exist(kubeconfig)
     configuration = Configuration()
     try:
         if kubeconfig is None:
