@@ -13,7 +13,7 @@ from backstay.core.path import NoPath
 from backstay.core.plan import Count
 from backstay.core.planes import Plane
 from backstay.core.reasons import Because, Reason
-from backstay.core.steps import Order, frozen_versions, next_back, next_towards_target
+from backstay.core.steps import Order, frozen_versions, next_back, search_once
 
 RETURNS_IN_FLIGHT = Count(100)
 """A rollback's own budget: it has right of way, but a registry and a gateway must still carry it."""
@@ -34,7 +34,7 @@ class Orders:
 def orders_for_ring(observed: Observed, ring: int, now: datetime) -> Orders:
     """Choose the next devices of a ring, in order of rank, as far as its budget goes."""
     fleet, rules = observed.fleet, observed.plan.rings[ring]
-    frozen = frozen_versions(observed.holds, now)
+    next_step = search_once(observed, frozen_versions(observed.holds, now))
     in_flight = fleet.members(ring, Progress.IN_FLIGHT)
     free = max(1, rules.in_flight.of(fleet.counts(ring).target)) - len(in_flight)
     actions: list[Action] = [*_withdrawals(in_flight, observed, now)]
@@ -45,7 +45,7 @@ def orders_for_ring(observed: Observed, ring: int, now: datetime) -> Orders:
     for device in fleet.members(ring, Progress.UNTOUCHED, Progress.UNDER_WAY):
         if not device.reachable or device.revoked:
             continue
-        order = next_towards_target(device, observed, frozen)
+        order = next_step(device)
         if order is None:
             continue
         if isinstance(order, NoPath):

@@ -4,7 +4,7 @@ Installing in a two-slot plane overwrites the fallback. So a device that runs so
 frozen goes back to its fallback first; only then is there a good version left to fall back to.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations
@@ -45,6 +45,20 @@ def next_towards_target(device: Device, observed: Observed, frozen: Frozen) -> O
             StepType.RETURN,
         )
     return _first(path_between(running, observed.plan.target), StepType.INSTALL)
+
+
+def search_once(observed: Observed, frozen: Frozen) -> Callable[[Device], Order | NoPath | None]:
+    """The same search, made once for each distinct set that devices run and keep: a fleet of thousands has few."""
+    found: dict[object, Order | NoPath | None] = {}
+
+    def next_step(device: Device) -> Order | NoPath | None:
+        kept = ((status.fallback, status.fallback_version) for status in map(device.status, Plane))
+        key = (device.device_class, running_of(device), *kept)
+        if key not in found:
+            found[key] = next_towards_target(device, observed, frozen)
+        return found[key]
+
+    return next_step
 
 
 def planes_to_leave_first(device: Device, observed: Observed, frozen: Frozen) -> tuple[Plane, ...]:
