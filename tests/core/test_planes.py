@@ -4,19 +4,12 @@ from hypothesis import strategies as st
 from semver import Version
 
 from backstay.core.planes import (
-    ContentDigest,
     Plane,
-    Release,
-    Requirement,
     VersionRange,
     VersionSet,
     unmet_requirements,
 )
-
-
-def release(plane: Plane, version: str, **requires: str) -> Release:
-    needs = tuple(Requirement(Plane(name), VersionRange.parse(text)) for name, text in requires.items())
-    return Release(plane, version, ContentDigest(f"sha256:{plane}-{version}"), needs)
+from tests.laws.release_world import release
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from backstay.core.holds import hold_on
 from backstay.core.observed import Observed
 from backstay.core.path import NoPath
 from backstay.core.plan import Count
-from backstay.core.planes import Plane
+from backstay.core.planes import ContentDigest, Plane
 from backstay.core.reasons import Because, Reason
 from backstay.core.steps import Order, frozen_versions, next_back, search_once
 
@@ -51,7 +51,7 @@ def orders_for_ring(observed: Observed, ring: int, now: datetime) -> Orders:
         if isinstance(order, NoPath):
             because.append(Because(Reason.NO_PATH, f"{device.name}: {order}"))
             continue
-        if _hold_on(device, order, observed, now):
+        if _is_held(device, order.type, order.release.plane, order.release.content, observed, now):
             held += 1
             held_half_way += device.name in under_way
             continue
@@ -128,43 +128,31 @@ def _last_number(device: Device) -> int:
     return max((device.status(plane).step for plane in Plane), default=0)
 
 
-def _hold_on(device: Device, order: Order, observed: Observed, now: datetime) -> bool:
-    expires = now + observed.plan.deadlines[order.release.plane]
-    asked = Asked(
-        device.name,
-        device.labels,
-        device.groups,
-        order.release.plane,
-        order.type,
-        order.release.content,
-        expires,
-    )
-    return order.type is StepType.INSTALL and hold_on(asked, observed.holds, now) is not None
-
-
 def _withdrawals(in_flight: list[Device], observed: Observed, now: datetime) -> list[Withdraw]:
     """Orders that no device has begun and that a hold covers now: left standing, they would spend the budget."""
     return [
         Withdraw(device.name, device.resource_version, device.step.number)
         for device in in_flight
-        if device.step is not None and not device.begun and _is_held(device, observed, now)
+        if device.step is not None and not device.begun and _is_order_held(device, observed, now)
     ]
 
 
-def _is_held(device: Device, observed: Observed, now: datetime) -> bool:
+def _is_order_held(device: Device, observed: Observed, now: datetime) -> bool:
+    """Tell whether a hold now covers the order that the device has but has not begun."""
     step = device.step
     if step is None or (assignment := device.assigned.get(step.plane)) is None:
         return False
-    asked = Asked(
-        device.name,
-        device.labels,
-        device.groups,
-        step.plane,
-        step.type,
-        assignment.content,
-        step.expires,
-    )
-    return step.type is StepType.INSTALL and hold_on(asked, observed.holds, now) is not None
+    return _is_held(device, step.type, step.plane, assignment.content, observed, now)
+
+
+def _is_held(
+    device: Device, step_type: StepType, plane: Plane, content: ContentDigest, observed: Observed, now: datetime
+) -> bool:
+    """Tell whether a hold stops this change; it never stops a return, and expiry is not its business."""
+    if step_type is StepType.RETURN:
+        return False
+    asked = Asked(device.name, device.labels, device.groups, plane, step_type, content, expires=now)
+    return hold_on(asked, observed.holds, now) is not None
 
 
 def _is_awaited(device: Device, observed: Observed, now: datetime) -> bool:

@@ -4,10 +4,12 @@ Each policy looks at one thing; whatever is neither a pass nor a failure is a wa
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
-from typing import assert_never
+from types import MappingProxyType
+from typing import Final, assert_never
 
 from backstay.core.device import Reason as DeviceReason
 from backstay.core.devices import Device, deadline_of
@@ -45,11 +47,14 @@ class FailedGate:
 
 Gate = Passed | Waiting | FailedGate
 
-_WAITS: dict[Result, Reason] = {
-    Result.NO_DATA: Reason.NO_DATA,
-    Result.PROVIDER_ERROR: Reason.PROVIDER_ERROR,
-    Result.INCONCLUSIVE: Reason.INCONCLUSIVE,
-}
+UNCLEAR: Final[Mapping[Result, Reason]] = MappingProxyType(
+    {
+        Result.NO_DATA: Reason.NO_DATA,
+        Result.PROVIDER_ERROR: Reason.PROVIDER_ERROR,
+        Result.INCONCLUSIVE: Reason.INCONCLUSIVE,
+    }
+)
+"""What is neither a pass nor a failure, as the reason of a wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +227,7 @@ def _latest(observed: Observed, state: RevisionState) -> list[Verdict]:
 
 
 def _wait(verdict: Verdict) -> Because | None:
-    reason = _WAITS.get(verdict.result)
+    reason = UNCLEAR.get(verdict.result)
     return Because(reason, f"{verdict.signal}: {verdict.message}") if reason else None
 
 

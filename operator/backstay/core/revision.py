@@ -59,8 +59,6 @@ TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = MappingProxyType(
 )
 """Which phase may follow which, within one revision."""
 
-RETURNING: Final = frozenset({Phase.ROLLING_BACK, Phase.VERIFYING, Phase.ROLLED_BACK, Phase.UNRESOLVED})
-"""The phases in which a device that comes back late is returned, not updated."""
 WATCHED: Final = frozenset({Phase.SOAKING, Phase.STABILIZING, Phase.VERIFYING})
 """The phases in which signals are evaluated."""
 FINISHES_FIRST: Final = frozenset({Phase.ROLLING_BACK, Phase.VERIFYING})

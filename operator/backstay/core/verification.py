@@ -2,17 +2,11 @@
 
 from datetime import datetime
 
-from backstay.core.gates import FailedGate, Gate, Passed, Waiting
+from backstay.core.gates import UNCLEAR, FailedGate, Gate, Passed, Waiting
 from backstay.core.observed import Observed
 from backstay.core.reasons import Because, Reason
 from backstay.core.revision import RevisionState
 from backstay.core.signals import Result
-
-_UNCLEAR = {
-    Result.NO_DATA: Reason.NO_DATA,
-    Result.PROVIDER_ERROR: Reason.PROVIDER_ERROR,
-    Result.INCONCLUSIVE: Reason.INCONCLUSIVE,
-}
 
 
 def recovery_gate(observed: Observed, state: RevisionState, now: datetime) -> Gate:
@@ -31,7 +25,7 @@ def recovery_gate(observed: Observed, state: RevisionState, now: datetime) -> Ga
             waits.append(Because(Reason.VERIFYING, f"waiting for a fresh verdict of {signal.name}"))
             continue
         words = f"{signal.name}: {verdict.message}"
-        if reason := _UNCLEAR.get(verdict.result):
+        if reason := UNCLEAR.get(verdict.result):
             waits.append(Because(reason, words))
         elif verdict.result is Result.FAIL:
             failed.append(words)
