@@ -222,15 +222,19 @@ def test_decide_catches_up_with_a_device_that_was_offline_through_the_rollout() 
 
 
 def test_decide_promotes_no_ring_with_fewer_confirmed_devices_than_its_minimum() -> None:
-    world = world_of()
+    world = world_of(success=Success(offline_grace=timedelta(seconds=250)))
     world.settle()
     canary = next(name for name, device in world.truth.items() if device.assigned)
     spare = next(name for name in world.seen if name != canary and world.view and world.view.ring_of(name) == 0)
     world.write(replace(world.truth[spare], reachable=False))
     world.see_all()
-    world.run(300)
-    assert phases(world) == ["Pending", "Rolling"]
+    words = "ring canary has 1 confirmed devices and needs 2 (started 1 of 2, offline 1, failed 0)"
+    world.run(200)
     assert world.decision is not None
+    assert Because(Reason.WAITING_FOR_OFFLINE, words) in world.decision.because
+    assert not world.decision.alerts
+    world.run(100)
+    assert phases(world) == ["Pending", "Rolling"]
     words = "ring canary has 1 confirmed devices and needs 2 (started 1 of 2, offline 1, failed 0)"
     assert Because(Reason.BLOCKED, words) in world.decision.because
 

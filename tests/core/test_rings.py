@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from backstay.core.devices import DeviceName
 from backstay.core.plan import Count, Ring, Share
-from backstay.core.rings import Candidate, members_of_rings, rank
+from backstay.core.rings import Candidate, rank
+from backstay.core.rings import members_of_rings as members_in_order
 from backstay.core.selectors import Selector
 
 EVERYONE = Ring("everyone")
@@ -14,6 +15,10 @@ TENTH = Ring("tenth", size=Share(Fraction(1, 10)))
 
 def fleet(count: int, **labels: str) -> list[Candidate]:
     return [Candidate(DeviceName(f"cam-{index}"), labels) for index in range(count)]
+
+
+def members_of_rings(candidates: list[Candidate], rings: tuple[Ring, ...], key: str) -> dict[DeviceName, int]:
+    return members_in_order(sorted(candidates, key=lambda candidate: rank(key, candidate.name)), rings)
 
 
 def sizes(members: dict[DeviceName, int], rings: int) -> list[int]:

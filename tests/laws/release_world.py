@@ -93,6 +93,7 @@ class World:
     snapshot: Plan | None = None
     seen: dict[DeviceName, Device] = field(default_factory=dict)
     view: FleetView | None = None
+    basis: object = None
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     result: Result = Result.PASS
     bad: frozenset[ContentDigest] = frozenset()
@@ -112,8 +113,11 @@ class World:
         plan = ruling_plan(self.state, self.plan, self.snapshot)
         assert plan is not None
         revision = revision_named(self.state, plan)
-        if self.view is None or self.view.revision != revision:
-            self.view = FleetView(plan, revision, self.seen.values())
+        retried_at = self.state.retried_at if self.state else None
+        basis = (plan.rings, plan.target, revision, retried_at)
+        if self.view is None or self.basis != basis:
+            self.basis = basis
+            self.view = FleetView(plan, revision, self.seen.values(), retried_at=retried_at)
         proven = {v for name in self.succeeded for v in self.shipped[name]}
         unproven = {v for name, vs in self.shipped.items() if name != revision for v in vs} - proven
         return Observed(

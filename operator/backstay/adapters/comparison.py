@@ -10,16 +10,13 @@ from fractions import Fraction
 from math import ceil, comb, isfinite
 from typing import TYPE_CHECKING, Final
 
-from backstay.core.signals import Broken, Compared, Comparison, Direction, TooFew
+from backstay.core.signals import FEWEST_COMPARED, Broken, Compared, Comparison, Direction, TooFew
 
 if TYPE_CHECKING:
     from numpy import float64
     from numpy.typing import NDArray
 
     Values = NDArray[float64]
-
-FEWEST: Final = 5
-"""Devices that each side must have."""
 
 _SEED: Final = 20_231
 """The same values always get the same answer."""
@@ -42,7 +39,7 @@ def compare(
     if infinite:
         return Broken(f"{infinite} devices have no finite value to compare; bound the query with clamp()")
     allowed = (1 - Fraction(comparison.confidence)) / max(1, looks)
-    if min(len(ring), len(baseline)) < FEWEST or comb(len(ring) + len(baseline), len(ring)) * allowed < 1:
+    if min(len(ring), len(baseline)) < FEWEST_COMPARED or comb(len(ring) + len(baseline), len(ring)) * allowed < 1:
         return TooFew(len(ring), len(baseline))
     sign = 1.0 if comparison.direction is Direction.INCREASE else -1.0
     worse = sign * (sum(ring) / len(ring) - sum(baseline) / len(baseline))

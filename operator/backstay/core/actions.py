@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from hashlib import sha256
 
-from backstay.core.devices import DeviceName, RevisionName, StepType
+from backstay.core.devices import DeviceName, Drill, RevisionName, StepType
 from backstay.core.fleet import RingCounts
 from backstay.core.holds import Conviction
 from backstay.core.planes import ContentDigest, Plane, Release
 from backstay.core.reasons import Because
-from backstay.core.revision import Outcome, Phase, RevisionState
+from backstay.core.revision import Outcome, Phase, RevisionState, Segment
+from backstay.core.signals import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,8 @@ class Dispatch:
     release: Release
     ring: str
     expires: datetime
+    attempt: int = 1
+    drill: Drill | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,15 @@ class Freeze:
     version: str
     conviction: Conviction
     evidence: str
+    segment: Segment | None = None
+    """The devices for which it is frozen; None for all."""
 
     @property
     def hold_name(self) -> str:
         """The same freeze always has the same name, so that a crash never makes two."""
-        return f"frozen-{self.plane}-{self.content.removeprefix('sha256:')[:12]}"
+        digest = self.content.removeprefix("sha256:")[:12]
+        part = "" if self.segment is None else f"-{sha256(str(self.segment).encode()).hexdigest()[:8]}"
+        return f"frozen-{self.plane}-{digest}{part}"
 
 
 Action = Dispatch | Withdraw | Freeze
@@ -82,6 +90,8 @@ class Watch:
     ring: str | None
     looks: int
     """How many evaluations of each signal the whole watch makes."""
+    since: datetime | None = None
+    """When the watch began: what has to be fresh must be from after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +119,10 @@ class Decision:
     watch: Watch | None = None
     ended: Outcome | None = None
     """The revision that this decision superseded."""
+    verdicts: tuple[Verdict, ...] = ()
+    """The verdicts as the decision judged them."""
+    answer: Because | None = None
+    """How a person's request was answered, in the decision that answers it."""
 
     @property
     def phase(self) -> Phase:

@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Final
 
 from backstay.core.devices import Device
 from backstay.core.fleet import running_of, version_set
 from backstay.core.gates import fewest_confirmed
 from backstay.core.observed import Observed
 from backstay.core.path import NoPath, path_back, path_between
-from backstay.core.planes import VersionSet
+from backstay.core.planes import Plane, VersionSet
 from backstay.core.reasons import Because, Reason
 from backstay.core.steps import (
     Frozen,
@@ -39,14 +40,22 @@ def _frozen_versions(observed: Observed, frozen: Frozen) -> Iterator[Because]:
 
 
 def _conflicts(observed: Observed) -> Iterator[Because]:
-    rivals = Counter(
-        (plane, assignment.plan)
-        for device in observed.fleet
-        for plane, assignment in device.assigned.items()
-        if plane in observed.plan.target and assignment.plan in observed.rivals
-    )
-    for (plane, rival), count in sorted(rivals.items()):
-        words = f"plans {observed.plan.name} and {rival} both manage the {plane} of {count} devices; take it out of one"
+    """Planes that another plan manages on the same devices: the one that was there first keeps them."""
+    plan, counts = observed.plan, Counter[tuple[Plane, str]]()
+    wanted = {rival.name: rival for rival in observed.rivals if rival.planes & plan.target.keys()}
+    if not wanted:
+        return
+    for bucket in observed.fleet.all_buckets():
+        for rival in wanted.values():
+            shared = rival.planes & plan.target.keys()
+            if rival.goes_first and rival.groups & bucket.kind.groups:
+                counts.update({(plane, rival.name): bucket.count for plane in shared})
+                continue
+            for device in bucket:
+                theirs = (p for p in shared if (a := device.assigned.get(p)) is not None and a.plan == rival.name)
+                counts.update((plane, rival.name) for plane in theirs)
+    for (plane, name), count in sorted(counts.items()):
+        words = f"plans {plan.name} and {name} both manage the {plane} of {count} devices; take it out of one"
         yield Because(Reason.CONFLICT, words)
 
 
@@ -60,32 +69,41 @@ def _empty_rings(observed: Observed) -> Iterator[Because]:
 
 def _missing_paths(observed: Observed, frozen: Frozen) -> Iterator[Because]:
     """Search once for each distinct set that devices run, not once for each device."""
-    found: dict[object, NoPath | None] = {}
-    counts: Counter[str] = Counter()
-    for device in observed.fleet:
-        unsafe = planes_to_leave_first(device, observed, frozen)
-        fallbacks = tuple(device.status(plane).fallback for plane in unsafe)
-        key = (running_of(device), unsafe, fallbacks, device.device_class)
+    found: dict[object, Because | None] = {}
+    counts: Counter[Because] = Counter()
+    for bucket in observed.fleet.all_buckets():
+        kind = bucket.kind
+        key = (kind.running, kind.kept, kind.device_class)
         if key not in found:
-            found[key] = _obstacle(device, observed, frozen)
-        if obstacle := found[key]:
-            counts[str(obstacle)] += 1
-    for words, count in sorted(counts.items()):
-        yield Because(
-            Reason.NO_PATH,
-            f"{count} of {len(observed.fleet)} devices have no safe order of changes: {words}",
-        )
+            found[key] = _obstacle(bucket.one(), observed, frozen)
+        if (obstacle := found[key]) is not None:
+            counts[obstacle] += bucket.count
+    for obstacle, count in sorted(counts.items(), key=lambda item: str(item[0])):
+        words = f"{count} of {len(observed.fleet)} devices have no safe {_WHAT[obstacle.reason]}: {obstacle.message}"
+        yield Because(obstacle.reason, words)
 
 
-def _obstacle(device: Device, observed: Observed, frozen: Frozen) -> NoPath | None:
+_WHAT: Final = {
+    Reason.NO_PATH: "order of changes",
+    Reason.NO_WAY_BACK: "way back",
+}
+
+
+def _obstacle(device: Device, observed: Observed, frozen: Frozen) -> Because | None:
     """What stands between a device and the target, or between the target and the way back."""
+    plan = observed.plan
     running = version_set(running_of(device), observed.known)
     start = running
     for plane in planes_to_leave_first(device, observed, frozen):
         if earlier := fallback_of(device, plane, observed.known):
             start = start.changed(earlier)
-    away = path_back(running, start, observed.plan.rollback.order)
-    forward = path_between(start, observed.plan.target)
-    reached = VersionSet.of({**{release.plane: release for release in start}, **observed.plan.target})
-    back = path_back(reached, start, observed.plan.rollback.order)
-    return next((path for path in (away, forward, back) if isinstance(path, NoPath)), None)
+    away = path_back(running, start, plan.rollback.order)
+    forward = path_between(start, plan.target)
+    if (stop := next((path for path in (away, forward) if isinstance(path, NoPath)), None)) is not None:
+        return Because(Reason.NO_PATH, str(stop))
+    reached = VersionSet.of({**{release.plane: release for release in start}, **plan.target})
+    earlier_set = VersionSet.of({r.plane: r for r in start if r.plane not in plan.irreversible})
+    back = path_back(reached, earlier_set, plan.rollback.order)
+    if isinstance(back, NoPath):
+        return Because(Reason.NO_WAY_BACK, f"{back}; `irreversible: true` on a plane would do without its way back")
+    return None

@@ -4,16 +4,19 @@ A decision either moves the revision to another phase or acts within the one it 
 shell persists the state before it acts, so whatever was done is always explained by a phase on record.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
 from backstay.core.actions import Decision
 from backstay.core.alerts import refusal_alert, standing_alerts
-from backstay.core.gates import counted
+from backstay.core.asking import answer
+from backstay.core.gates import counted, judged
 from backstay.core.observed import Observed
 from backstay.core.plan import revision_hash
 from backstay.core.reasons import Because, Reason
-from backstay.core.revision import ENDS, FINISHES_FIRST, TRANSITIONS, Outcome, Phase, RevisionState
+from backstay.core.rehearsing import rehearsing
+from backstay.core.revision import FINISHES_FIRST, TRANSITIONS, Phase, RevisionState, ending_of
 from backstay.core.rolling_back import after_rollback, rolling_back, verifying
 from backstay.core.rolling_out import pending, rolling, soaking, stabilizing, succeeded
 from backstay.core.transition import ring_reports, stay
@@ -22,15 +25,23 @@ from backstay.core.transition import ring_reports, stay
 def decide(observed: Observed, now: datetime) -> Decision:
     """Say what happens next; the same observations at the same time always give the same decision."""
     state = observed.state
+    observed.fleet.cover(tuple(hold for hold in observed.holds if hold.is_in_force(now)))
     if observed.refusal is not None and (state is None or state.phase not in FINISHES_FIRST):
         return _refused(observed, observed.refusal, now)
     if state is None or state.revision != observed.fleet.revision:
         return _begin(observed, now)
-    decision = _within_phase(observed, counted(observed, state), now)
-    if decision.phase is not state.phase and decision.phase not in TRANSITIONS[state.phase]:
+    decision = _within_revision(observed, state, now)
+    same = decision.state.revision == state.revision
+    if same and decision.phase is not state.phase and decision.phase not in TRANSITIONS[state.phase]:
         message = f"{state.phase} may not become {decision.phase}"
         raise AssertionError(message)
     return decision
+
+
+def _within_revision(observed: Observed, state: RevisionState, now: datetime) -> Decision:
+    observed = replace(observed, verdicts=judged(observed, state))
+    state = counted(observed, state)
+    return answer(observed, state, now) or _within_phase(observed, state, now)
 
 
 def _within_phase(  # noqa: PLR0911 - one answer for each phase
@@ -43,6 +54,8 @@ def _within_phase(  # noqa: PLR0911 - one answer for each phase
             return rolling(observed, state, now)
         case Phase.SOAKING:
             return soaking(observed, state, now)
+        case Phase.REHEARSING:
+            return rehearsing(observed, state, now)
         case Phase.STABILIZING:
             return stabilizing(observed, state, now)
         case Phase.SUCCEEDED:
@@ -71,14 +84,11 @@ def _begin(observed: Observed, now: datetime) -> Decision:
     """Open the revision that the plan now asks for; the one before ends as it stood."""
     before, plan = observed.state, observed.plan
     counter = before.counter + 1 if before else 1
-    state = RevisionState(observed.fleet.revision, counter, revision_hash(plan.target), Phase.PENDING, now)
+    handled = before.handled if before else ""
+    state = RevisionState(
+        observed.fleet.revision, counter, revision_hash(plan.target), Phase.PENDING, now, handled=handled
+    )
     versions = ", ".join(str(plan.target[plane]) for plane in sorted(plan.target))
     because = Because(Reason.REVISION_STARTED, f"revision {state.revision}: {versions}")
-    return Decision(state, (), now, (because,), ended=_outcome(before, now))
+    return Decision(state, (), now, (because,), ended=ending_of(before, now))
 
-
-def _outcome(before: RevisionState | None, now: datetime) -> Outcome | None:
-    if before is None or not before.revision or before.counter == 0:
-        return None
-    phase = before.phase if before.phase in ENDS else Phase.SUPERSEDED
-    return Outcome(before.revision, phase, now, before.cause.message if before.cause else "")

@@ -19,6 +19,15 @@ class StepType(StrEnum):
     RETURN = "Return"
 
 
+class Drill(StrEnum):
+    """What a step of a rehearsal proves; such a step says nothing about the version."""
+
+    ROUND_TRIP = "RoundTrip"
+    """The device can go back, and forward again."""
+    BREAK = "Break"
+    """The device is told to fail a probe, and must fall back by itself."""
+
+
 class PlaneState(StrEnum):
     """Where a plane of a device stands, by the device's own word."""
 
@@ -73,6 +82,10 @@ class Step:
     expires: datetime
     withdrawn: bool = False
     """Taken back before it was begun; its number stays used."""
+    attempt: int = 1
+    """Grows while the same change is ordered again because it could not be delivered."""
+    drill: Drill | None = None
+    """Set on the steps of a rehearsal."""
 
 
 @dataclass(frozen=True, slots=True)

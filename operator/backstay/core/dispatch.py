@@ -1,22 +1,34 @@
 """Whom to order what, now: never more devices in flight than the ring's budget, never a held one."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
+from fractions import Fraction
+from math import ceil
+from typing import Final
 
 from backstay.core.actions import Action, Dispatch, Withdraw
-from backstay.core.devices import Device, StepType, answered_well, deadline_of
-from backstay.core.fleet import Progress
-from backstay.core.holds import Action as Asked
-from backstay.core.holds import hold_on
+from backstay.core.devices import Device, Drill, StepType
+from backstay.core.failures import is_undelivered
+from backstay.core.gates import Held
+from backstay.core.fleet import Bucket, Kind, Progress
+from backstay.core.holds import Hold, InFlight
 from backstay.core.observed import Observed
 from backstay.core.path import NoPath
-from backstay.core.plan import Count
-from backstay.core.planes import ContentDigest, Plane
+from backstay.core.planes import ContentDigest, Plane, Release
 from backstay.core.reasons import Because, Reason
-from backstay.core.steps import Order, frozen_versions, next_back, search_once
+from backstay.core.revision import RevisionState
+from backstay.core.room import Room
+from backstay.core.steps import Order, back_to_running, next_back, search_once
+from backstay.core.windows import all_open, next_opening
 
-RETURNS_IN_FLIGHT = Count(100)
+RETURNS_IN_FLIGHT: Final = 100
 """A rollback's own budget: it has right of way, but a registry and a gateway must still carry it."""
+RETURNS_SHARE: Final = Fraction(1, 5)
+"""Of a large fleet so many return at the same time, so that a bad version never stays for the number's sake."""
+MOST_AT_ONCE: Final = 256
+"""Orders of one decision; the next decision gives the next ones, and may know better by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,89 +39,237 @@ class Orders:
     is_complete: bool
     """No device of the ring is in flight, and none that could be ordered is left."""
     because: tuple[Because, ...] = ()
+    held: Held = Held()
+    wakes: tuple[datetime | None, ...] = ()
+
+
+@dataclass(slots=True)
+class _Stopped:
+    """Devices that could be ordered to change and are not, counted by what stops them."""
+
+    held: int = 0
     held_half_way: int = 0
-    """Devices that a hold stopped between two planes: like held ones that never began, they are not asked for."""
+    paused: int = 0
+    closed: int = 0
+    cannot_fall_back: int = 0
+    busy: Counter[str] = field(default_factory=Counter)
+    no_path: Counter[str] = field(default_factory=Counter)
+    wakes: list[datetime | None] = field(default_factory=list)
 
 
-def orders_for_ring(observed: Observed, ring: int, now: datetime) -> Orders:
-    """Choose the next devices of a ring, in order of rank, as far as its budget goes."""
+class Desk:
+    """What all orders of one decision share: the time, the groups' room, and each search for a path made once."""
+
+    def __init__(self, observed: Observed, now: datetime) -> None:
+        self.observed: Final = observed
+        self.now: Final = now
+        self.room: Final = Room(observed.groups, now)
+        self.next_step: Final = search_once(observed, now)
+
+
+def orders_for_ring(desk: Desk, ring: int) -> Orders:
+    """Choose the next devices of a ring, in order of rank, as far as its budget and its groups go."""
+    observed, now, room = desk.observed, desk.now, desk.room
     fleet, rules = observed.fleet, observed.plan.rings[ring]
-    next_step = search_once(observed, frozen_versions(observed.holds, now))
-    in_flight = fleet.members(ring, Progress.IN_FLIGHT)
-    free = max(1, rules.in_flight.of(fleet.counts(ring).target)) - len(in_flight)
-    actions: list[Action] = [*_withdrawals(in_flight, observed, now)]
-    under_way = {device.name for device in fleet.members(ring, Progress.UNDER_WAY)}
-    is_complete = not any(_is_awaited(device, observed, now) for device in in_flight)
-    held = held_half_way = waiting = 0
-    because: list[Because] = []
-    for device in fleet.members(ring, Progress.UNTOUCHED, Progress.UNDER_WAY):
-        if not device.reachable or device.revoked:
+    counts = fleet.counts(ring)
+    free = max(1, rules.in_flight.of(counts.target)) - counts.in_flight
+    stopped = _Stopped(wakes=[fleet.next_deadline(ring, now), fleet.next_due(ring, now)])
+    ready = list(_ready(desk, ring, stopped))
+    actions: list[Action] = [*_stops(observed, ring, now)]
+    given = 0
+    for device, order in _by_rank(observed, ready, min(free, MOST_AT_ONCE)):
+        if given >= min(free, MOST_AT_ONCE):
+            break
+        if (group := room.full(device.groups)) is not None:
+            stopped.busy[group] += 1
             continue
-        order = next_step(device)
-        if order is None:
-            continue
-        if isinstance(order, NoPath):
-            because.append(Because(Reason.NO_PATH, f"{device.name}: {order}"))
-            continue
-        if _is_held(device, order.type, order.release.plane, order.release.content, observed, now):
-            held += 1
-            held_half_way += device.name in under_way
-            continue
-        is_complete = False
-        if observed.plan.paused or device.groups & observed.paused_groups:
-            waiting += 1
-        elif free > 0:
-            actions.append(dispatch(device, order, observed, rules.name, now))
-            free -= 1
-    if held:
-        because.append(Because(Reason.HELD, f"{held} devices of ring {rules.name} are held"))
-    if waiting:
-        because.append(
-            Because(
-                Reason.PAUSED,
-                f"{waiting} devices of ring {rules.name} wait until the pause ends",
-            )
+        room.take(device.groups)
+        actions.append(dispatch(device, order, observed, rules.name, now))
+        given += 1
+    is_waiting = bool(ready or stopped.paused or stopped.closed)
+    is_awaited = fleet.next_deadline(ring, now) is not None or fleet.next_due(ring, now) is not None
+    because = [*_reasons(stopped, rules.name)]
+    if ready and not actions and not is_awaited and not stopped.busy:
+        words = (
+            f"the {counts.in_flight} devices that ring {rules.name} may change at the same time have all fallen silent;"
+            " they stay counted until they answer"
         )
-    return Orders(tuple(actions), is_complete, tuple(because), held_half_way)
+        because.append(Because(Reason.BUDGET_SPENT, words))
+    if given == MOST_AT_ONCE and free > given:
+        stopped.wakes.append(now)
+    return Orders(
+        tuple(actions),
+        not is_waiting and not is_awaited,
+        tuple(because),
+        Held(stopped.held, stopped.held_half_way),
+        tuple(stopped.wakes),
+    )
 
 
-def orders_back(observed: Observed, plane: Plane, now: datetime) -> Orders:
+_Ready = tuple[Bucket | Device, Order]
+
+
+def _ready(desk: Desk, ring: int, stopped: _Stopped) -> Iterator[_Ready]:
+    """What may be ordered as soon as there is room, each with its next step; what may not is counted."""
+    fleet = desk.observed.fleet
+    for bucket in fleet.buckets(ring, Progress.UNTOUCHED, Progress.UNDER_WAY, Progress.DRILLED):
+        if bucket.kind.order is not None:
+            continue
+        if (order := _may(desk, bucket.kind, bucket.one(), bucket.count, stopped)) is not None:
+            yield bucket, order
+    for device in fleet.due_again(ring, desk.now):
+        kind = fleet.kind_of(device.name)
+        if kind is not None and (order := _may(desk, kind, device, 1, stopped)) is not None:
+            yield device, order
+
+
+def _may(desk: Desk, kind: Kind, device: Device, count: int, stopped: _Stopped) -> Order | None:
+    """The next step that devices of a kind may take now, but for the budgets; None where there is none."""
+    observed, now, room = desk.observed, desk.now, desk.room
+    order = desk.next_step(device)
+    if order is None or not kind.may_be_ordered:
+        return None
+    if isinstance(order, NoPath):
+        stopped.no_path[str(order)] += count
+        return None
+    if not can_undo(kind, order, observed):
+        stopped.cannot_fall_back += count
+        return None
+    if is_held(kind, order.type, order.release.plane, order.release.content, observed.holds, now):
+        stopped.held += count
+        stopped.held_half_way += count if kind.progress is not Progress.UNTOUCHED else 0
+        return None
+    if observed.plan.paused or room.is_paused(kind.groups):
+        stopped.paused += count
+        return None
+    windows = () if kind.ring is None else observed.plan.rings[kind.ring].windows
+    opens = [room.opens_at(kind.groups), None if all_open(windows, now) else next_opening(windows, now)]
+    if any(opens):
+        stopped.closed += count
+        stopped.wakes.append(max(at for at in opens if at is not None))
+        return None
+    return order
+
+
+def can_undo(kind: Kind, order: Order, observed: Observed) -> bool:
+    """Tell whether the device could fall back from a change by itself, or the plan does without."""
+    is_risk = order.release.plane is Plane.FIRMWARE and order.type is StepType.INSTALL
+    return kind.is_rollback_capable or not is_risk or Plane.FIRMWARE in observed.plan.irreversible
+
+
+def _by_rank(observed: Observed, ready: list[_Ready], number: int) -> Iterator[tuple[Device, Order]]:
+    """The devices of all these, the lowest rank first; more than `number`, so that groups may pass some over."""
+    orders: dict[str, Order] = {}
+    devices: list[Device] = []
+    for source, order in ready:
+        found = [source] if isinstance(source, Device) else source.first(max(0, number))
+        orders.update((device.name, order) for device in found)
+        devices.extend(found)
+    return ((device, orders[device.name]) for device in observed.fleet.by_rank(devices))
+
+
+def _reasons(stopped: _Stopped, ring: str) -> Iterator[Because]:
+    for words, count in sorted(stopped.no_path.items()):
+        yield Because(Reason.NO_PATH, f"{count} devices of ring {ring} have no safe order of changes: {words}")
+    if stopped.cannot_fall_back:
+        words = f"{stopped.cannot_fall_back} devices of ring {ring} cannot fall back from a firmware by themselves"
+        yield Because(Reason.CANNOT_FALL_BACK, f"{words} and keep theirs; `irreversible: true` would change it anyway")
+    if stopped.held:
+        yield Because(Reason.HELD, f"{stopped.held} devices of ring {ring} are held")
+    if stopped.paused:
+        yield Because(Reason.PAUSED, f"{stopped.paused} devices of ring {ring} wait until the pause ends")
+    if stopped.closed:
+        opens = min(wake for wake in stopped.wakes if wake is not None)
+        words = f"{stopped.closed} devices of ring {ring} wait until their window opens at {opens:%Y-%m-%d %H:%M} UTC"
+        yield Because(Reason.WINDOW_CLOSED, words)
+    for group, count in sorted(stopped.busy.items()):
+        words = f"{count} devices of ring {ring} wait because maxUnavailable of group {group} is reached"
+        yield Because(Reason.GROUP_BUSY, words)
+
+
+def _stops(observed: Observed, ring: int, now: datetime) -> Iterator[Action]:
+    """What a hold takes back: orders that nobody has begun, and, where it says so, changes that are under way."""
+    rules = observed.plan.rings[ring]
+    for bucket in observed.fleet.buckets(ring, Progress.IN_FLIGHT):
+        order = bucket.kind.order
+        if order is None or order.content is None:
+            continue
+        holding = holds_on(bucket.kind, order.type, order.plane, order.content, observed.holds, now)
+        if not holding:
+            continue
+        if not order.is_begun:
+            yield from (Withdraw(d.name, d.resource_version, d.step.number) for d in bucket if d.step is not None)
+        elif any(hold.in_flight is InFlight.RETURN for hold in holding) and (
+            back := back_to_running(bucket.one(), order.plane, observed.known)
+        ):
+            yield from (dispatch(device, back, observed, rules.name, now) for device in bucket if device.reachable)
+
+
+def orders_back(observed: Observed, state: RevisionState, plane: Plane, now: datetime) -> Orders:
     """Choose the next devices to return in one plane; holds, pauses and windows do not stop a return."""
-    awaited, actions, because = 0, [], []
-    returning = [device for device in observed.fleet.participants() if device.in_flight and _is_returning(device)]
-    free = RETURNS_IN_FLIGHT.devices - len(returning)
-    for device in observed.fleet.participants():
-        order = next_back(device, plane, observed)
-        if device.in_flight and (_is_returning(device) or order is None or _is_elsewhere(device, plane)):
-            awaited += _is_awaited(device, observed, now) and device.reachable
+    fleet = observed.fleet
+    buckets = [bucket for bucket in fleet.all_buckets() if bucket.kind.takes_part and _is_reached(bucket.kind, state)]
+    late = {device.name for device in fleet.late(now)}
+    awaited = returning = 0
+    ready: list[_Ready] = []
+    troubles: Counter[Because] = Counter()
+    for bucket in buckets:
+        kind = bucket.kind
+        order = next_back(bucket.one(), plane, observed)
+        if kind.order is not None and kind.order.type is StepType.RETURN:
+            returning += bucket.count
+        devices = bucket.count if state.segment is None else sum(1 for _ in _of_segment(bucket, state))
+        if kind.order is not None and (
+            kind.order.type is StepType.RETURN or order is None or kind.order.plane is not plane
+        ):
+            if kind.is_reachable:
+                awaited += sum(1 for device in _of_segment(bucket, state) if device.name not in late)
+        elif order is None or kind.is_revoked or not devices:
             continue
-        if order is None or device.revoked:
-            continue
-        if isinstance(order, NoPath):
-            because.append(
-                Because(
-                    Reason.NO_PATH,
-                    f"{device.name} cannot return its {plane}: {order}",
-                )
-            )
-            continue
-        if _has_refused_return(device):
-            because.append(
-                Because(
-                    Reason.NOT_ALL_RETURNED,
-                    f"{device.name} could not return its {plane}",
-                )
-            )
-            continue
-        awaited += device.reachable
-        if free > 0 and device.reachable:
-            ring = _ring_name(device, observed)
-            actions.append(dispatch(device, order, observed, ring, now))
-            free -= 1
-    return Orders(tuple(actions), is_complete=not awaited, because=tuple(because))
+        elif isinstance(order, NoPath):
+            troubles[Because(Reason.NO_PATH, str(order))] += devices
+        elif kind.has_refused_return:
+            troubles[Because(Reason.NOT_ALL_RETURNED, "the order to go back was refused")] += devices
+        elif kind.is_reachable:
+            awaited += devices
+            ready.append((bucket, order))
+    taking_part = sum(bucket.count for bucket in buckets)
+    free = max(RETURNS_IN_FLIGHT, ceil(RETURNS_SHARE * taking_part)) - returning
+    number = max(0, min(free, MOST_AT_ONCE))
+    chosen = [
+        dispatch(device, order, observed, _ring_name(device, observed), now)
+        for device, order in _by_rank(observed, _within(ready, state), number)
+    ][:number]
+    because = tuple(
+        Because(what.reason, f"{count} devices could not return their {plane}: {what.message}")
+        for what, count in sorted(troubles.items(), key=lambda item: str(item[0]))
+    )
+    deadlines = tuple(fleet.next_deadline(ring, now) for ring in range(len(observed.plan.rings)))
+    wakes = (*deadlines, now) if len(chosen) == MOST_AT_ONCE else deadlines
+    return Orders(tuple(chosen), is_complete=not awaited, because=because, wakes=wakes)
 
 
-def dispatch(device: Device, order: Order, observed: Observed, ring: str, now: datetime) -> Dispatch:
+def _is_reached(kind: Kind, state: RevisionState) -> bool:
+    return not state.confined_to_ring or kind.ring == state.ring
+
+
+def _of_segment(bucket: Bucket, state: RevisionState) -> Iterator[Device]:
+    segment = state.segment
+    return (device for device in bucket if segment is None or device.labels.get(segment.key) == segment.value)
+
+
+def _within(ready: Iterable[_Ready], state: RevisionState) -> list[_Ready]:
+    """The same, device by device where a rollback is confined to some of them."""
+    if state.segment is None:
+        return list(ready)
+    return [
+        (device, order) for source, order in ready if isinstance(source, Bucket) for device in _of_segment(source, state)
+    ]
+
+
+def dispatch(
+    device: Device, order: Order, observed: Observed, ring: str, now: datetime, drill: Drill | None = None
+) -> Dispatch:
     """Write an order down; its number is the device's next, so that no order is ever given twice."""
     number = device.step.number + 1 if device.step else _last_number(device) + 1
     expires = now + observed.plan.deadlines[order.release.plane]
@@ -121,56 +281,44 @@ def dispatch(device: Device, order: Order, observed: Observed, ring: str, now: d
         order.release,
         ring,
         expires,
+        _attempt(device, order.type, order.release),
+        drill,
     )
+
+
+def _attempt(device: Device, step_type: StepType, release: Release) -> int:
+    """Count on where the same change could not be delivered."""
+    step = device.step
+    if step is None or (step.type, step.plane) != (step_type, release.plane) or not is_undelivered(device):
+        return 1
+    assignment = device.assigned.get(release.plane)
+    return step.attempt + 1 if assignment is not None and assignment.content == release.content else 1
 
 
 def _last_number(device: Device) -> int:
     return max((device.status(plane).step for plane in Plane), default=0)
 
 
-def _withdrawals(in_flight: list[Device], observed: Observed, now: datetime) -> list[Withdraw]:
-    """Orders that no device has begun and that a hold covers now: left standing, they would spend the budget."""
-    return [
-        Withdraw(device.name, device.resource_version, device.step.number)
-        for device in in_flight
-        if device.step is not None and not device.begun and _is_order_held(device, observed, now)
-    ]
-
-
-def _is_order_held(device: Device, observed: Observed, now: datetime) -> bool:
-    """Tell whether a hold now covers the order that the device has but has not begun."""
-    step = device.step
-    if step is None or (assignment := device.assigned.get(step.plane)) is None:
-        return False
-    return _is_held(device, step.type, step.plane, assignment.content, observed, now)
-
-
-def _is_held(
-    device: Device, step_type: StepType, plane: Plane, content: ContentDigest, observed: Observed, now: datetime
+def is_held(
+    kind: Kind, step_type: StepType, plane: Plane, content: ContentDigest, holds: Iterable[Hold], now: datetime
 ) -> bool:
-    """Tell whether a hold stops this change; it never stops a return, and expiry is not its business."""
+    """Tell whether a hold stops this change of devices of a kind; none ever stops a return."""
+    return bool(holds_on(kind, step_type, plane, content, holds, now))
+
+
+def holds_on(
+    kind: Kind, step_type: StepType, plane: Plane, content: ContentDigest, holds: Iterable[Hold], now: datetime
+) -> list[Hold]:
+    """The holds that stop this change of devices of a kind, by the devices' standing under `FleetView.cover`."""
     if step_type is StepType.RETURN:
-        return False
-    asked = Asked(device.name, device.labels, device.groups, plane, step_type, content, expires=now)
-    return hold_on(asked, observed.holds, now) is not None
-
-
-def _is_awaited(device: Device, observed: Observed, now: datetime) -> bool:
-    deadline = deadline_of(device, observed.plan.deadlines)
-    return deadline is None or now < deadline
-
-
-def _is_returning(device: Device) -> bool:
-    return device.step is not None and device.step.type is StepType.RETURN
-
-
-def _is_elsewhere(device: Device, plane: Plane) -> bool:
-    """In flight in another plane: one change at a time, so the return waits for its answer."""
-    return device.step is not None and device.step.plane is not plane
-
-
-def _has_refused_return(device: Device) -> bool:
-    return _is_returning(device) and device.answered and not answered_well(device)
+        return []
+    return [
+        hold
+        for hold in holds
+        if hold.is_in_force(now)
+        and (not hold.names_devices or hold.name in kind.holds)
+        and hold.covers_version(plane, content)
+    ]
 
 
 def _ring_name(device: Device, observed: Observed) -> str:

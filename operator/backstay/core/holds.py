@@ -21,6 +21,15 @@ class Conviction(StrEnum):
     SUSPECT = "Suspect"
 
 
+class InFlight(StrEnum):
+    """What devices do that are changing already when a hold comes."""
+
+    FINISH = "Finish"
+    """They finish, or fall back by themselves."""
+    RETURN = "Return"
+    """They go back to what they ran before the change."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """A standing order; what it leaves out it does not narrow: no devices named means every device."""
@@ -32,6 +41,7 @@ class Hold:
     versions: frozenset[tuple[Plane, ContentDigest]] = frozenset()
     reason: str = ""
     until: datetime | None = None
+    in_flight: InFlight = InFlight.FINISH
 
     def is_in_force(self, now: datetime) -> bool:
         """Tell whether the hold has not run out."""

@@ -3,15 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from fractions import Fraction
 from hashlib import sha256
 from math import ceil, floor
 from types import MappingProxyType
 from typing import Final
 
+from backstay.core.failures import RetryPolicy
 from backstay.core.planes import ContentDigest, Plane, Release
 from backstay.core.selectors import Selector
 from backstay.core.signals import Signal
+from backstay.core.windows import Window
 
 HASH_LENGTH: Final = 10
 
@@ -46,7 +49,38 @@ class Share:
         return floor(self.part * total)
 
 
-Size = Count | Share
+@dataclass(frozen=True, slots=True)
+class Least:
+    """The smallest of several sizes, whichever that is for the devices at hand: the strictest rule wins."""
+
+    sizes: tuple[Count | Share, ...]
+
+    def of(self, total: int) -> int:
+        """The smallest of them for so many devices."""
+        return min(size.of(total) for size in self.sizes)
+
+    def tolerated(self, total: int) -> int:
+        """The fewest failures that any of them tolerates."""
+        return min(size.tolerated(total) for size in self.sizes)
+
+
+Size = Count | Share | Least
+
+
+def least(*sizes: Size) -> Size:
+    """The strictest of some sizes."""
+    parts = tuple(dict.fromkeys(part for size in sizes for part in (size.sizes if isinstance(size, Least) else (size,))))
+    return parts[0] if len(parts) == 1 else Least(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """Recovery to be proved on a ring before it passes."""
+
+    devices: int = 1
+    """So many healthy devices go back and forward again."""
+    break_one: bool = False
+    """One more device, which opted in, is told to fail and must fall back by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +97,22 @@ class Ring:
     in_flight: Size = Share(Fraction(1, 5))
     max_failed: Size = Count(0)
     min_samples: int = 1
+    spread_by: tuple[str, ...] = ()
+    """Labels of which the ring takes at least one device for each value that occurs."""
+    rehearsal: Rehearsal | None = None
+    needs_approval: bool = False
+    windows: tuple[Window, ...] = ()
+    """A device of the ring starts a change only while all of them are open."""
+
+
+class Denominator(StrEnum):
+    """Of which devices the share that must confirm is taken."""
+
+    STARTED = "Started"
+    TARGET = "Target"
+
+
+OFFLINE_GRACE: Final = timedelta(hours=72)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +121,18 @@ class Success:
 
     confirmed: Fraction = Fraction(98, 100)
     min_confirmed: int = 1
+    of: Denominator = Denominator.STARTED
+    offline_grace: timedelta = OFFLINE_GRACE
+    """How long a ring waits, from its start, for devices that were offline before anything was ordered."""
+
+
+class Scope(StrEnum):
+    """How far a rollback reaches."""
+
+    PLAN = "Plan"
+    RING = "Ring"
+    SEGMENT = "Segment"
+    """The devices of the one label on which the failing ones concentrate; all of them where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +143,7 @@ class RollbackPolicy:
     order: tuple[Plane, ...] = (Plane.CONFIG, Plane.MODEL, Plane.FIRMWARE)
     """Which plane is suspected first where votes are even: the cheapest to revert."""
     verify: timedelta = timedelta(minutes=10)
+    scope: Scope = Scope.PLAN
 
 
 DEADLINES: Final[Mapping[Plane, timedelta]] = MappingProxyType(
@@ -106,6 +169,13 @@ class Plan:
     rollback: RollbackPolicy = field(default_factory=RollbackPolicy)
     stability: timedelta = timedelta(hours=24)
     paused: bool = False
+    irreversible: frozenset[Plane] = frozenset()
+    """Planes whose target cannot be taken back once it runs: no rollback touches them."""
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
+    retain: timedelta = timedelta(0)
+    """How long after success the versions before are kept for a return."""
+    resource_probes: frozenset[str] = frozenset()
+    """The probes that look at storage, memory or temperature; what fails them is an anomaly of resources."""
 
     @property
     def key(self) -> str:

@@ -9,6 +9,7 @@ class Reason(StrEnum):
 
     # Nothing ships
     NO_PATH = "NoPath"
+    NO_WAY_BACK = "NoWayBack"
     FROZEN = "Frozen"
     CONFLICT = "Conflict"
     UNRESOLVED_ARTIFACT = "ArtifactUnresolved"
@@ -21,14 +22,35 @@ class Reason(StrEnum):
     DISPATCHING = "Dispatching"
     WAITING_FOR_DEVICES = "WaitingForDevices"
     SOAKING = "Soaking"
+    REHEARSING = "Rehearsing"
+    RECOVERY_PROVEN = "RecoveryProven"
+    RETRYING = "Retrying"
     SUCCEEDED = "Succeeded"
     # Waiting for somebody
     PAUSED = "Paused"
     HELD = "Held"
     BLOCKED = "Blocked"
+    WAITING_FOR_APPROVAL = "WaitingForApproval"
+    WINDOW_CLOSED = "WindowClosed"
+    GROUP_BUSY = "GroupBusy"
+    WAITING_FOR_OFFLINE = "WaitingForOffline"
+    BUDGET_SPENT = "BudgetSpent"
+    CANNOT_FALL_BACK = "CannotFallBack"
+    CATCH_UP_STOPPED = "CatchUpStopped"
     NO_DATA = "NoData"
     PROVIDER_ERROR = "ProviderError"
     INCONCLUSIVE = "Inconclusive"
+    # A person asked
+    APPROVED = "Approved"
+    RESUMED = "Resumed"
+    RETRIED = "Retried"
+    ROLLBACK_ASKED = "RollbackAsked"
+    REQUEST_REFUSED = "RequestRefused"
+    # Stopping for a person
+    UNDELIVERED = "Undelivered"
+    IRREVERSIBLE = "Irreversible"
+    UNCLEAR_TOO_LONG = "UnclearTooLong"
+    REHEARSAL_FAILED = "RehearsalFailed"
     # Going back
     STEP_FAILED = "StepFailed"
     TOO_FEW_CONFIRMED = "TooFewConfirmed"

@@ -1,15 +1,8 @@
 """The life of a revision: its phases, what is remembered between decisions, and which changes are allowed.
 
-    Pending ─► Rolling(ring) ─► Soaking(ring) ─► … ─► Stabilizing ─► Succeeded
-                   │                │                     │
-                   └────────────────┴──────┬──────────────┘
-                                           ▼
-                     RollingBack(plane) ─► Verifying(plane) ─► RolledBack | Unresolved
-                            ▲                    │
-                            └────────────────────┘   (health has not returned: the next suspect)
-
-Halted is reached instead of RollingBack where the plan forbids an automatic rollback; Superseded is how
-a revision ends when the plan asks for other versions. Everything else (paused, holds) is an input.
+Everything that a phase may become stands in `TRANSITIONS`, each with what leads there; `docs/explanation/` draws its
+picture from it. Paused, holds, windows and approvals are inputs and no phases. Superseded is how a revision ends when
+the plan asks for other versions.
 """
 
 from collections.abc import Mapping
@@ -19,10 +12,11 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from backstay.core.devices import RevisionName
-from backstay.core.plan import Plan, revision_hash
+from backstay.core.devices import DeviceName, Drill, RevisionName
+from backstay.core.plan import Plan, Ring, least, revision_hash
 from backstay.core.planes import Plane
 from backstay.core.reasons import Because
+from backstay.core.signals import Verdict
 
 
 class Phase(StrEnum):
@@ -31,6 +25,7 @@ class Phase(StrEnum):
     PENDING = "Pending"
     ROLLING = "Rolling"
     SOAKING = "Soaking"
+    REHEARSING = "Rehearsing"
     STABILIZING = "Stabilizing"
     SUCCEEDED = "Succeeded"
     ROLLING_BACK = "RollingBack"
@@ -41,23 +36,46 @@ class Phase(StrEnum):
     SUPERSEDED = "Superseded"
 
 
-_FAILS: Final = frozenset({Phase.ROLLING_BACK, Phase.HALTED})
-TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = MappingProxyType(
+_FAILS: Final = {
+    Phase.ROLLING_BACK: "devices or signals failed, or a person asked",
+    Phase.HALTED: "a gate failed that may not roll back",
+}
+TRANSITIONS: Final[Mapping[Phase, Mapping[Phase, str]]] = MappingProxyType(
     {
-        Phase.PENDING: frozenset({Phase.ROLLING}),
-        Phase.ROLLING: frozenset({Phase.SOAKING}) | _FAILS,
-        Phase.SOAKING: frozenset({Phase.ROLLING, Phase.STABILIZING}) | _FAILS,
-        Phase.STABILIZING: frozenset({Phase.SUCCEEDED}) | _FAILS,
-        Phase.SUCCEEDED: frozenset(),
-        Phase.ROLLING_BACK: frozenset({Phase.VERIFYING}),
-        Phase.VERIFYING: frozenset({Phase.ROLLED_BACK, Phase.ROLLING_BACK, Phase.UNRESOLVED}),
-        Phase.ROLLED_BACK: frozenset(),
-        Phase.UNRESOLVED: frozenset(),
-        Phase.HALTED: frozenset(),
-        Phase.SUPERSEDED: frozenset(),
+        Phase.PENDING: {Phase.ROLLING: "nothing refuses it"},
+        Phase.ROLLING: {Phase.SOAKING: "enough of the ring confirmed", **_FAILS},
+        Phase.SOAKING: {
+            Phase.REHEARSING: "health passed, recovery is to be proved",
+            Phase.ROLLING: "health passed, next ring",
+            Phase.STABILIZING: "health passed, last ring",
+            **_FAILS,
+        },
+        Phase.REHEARSING: {
+            Phase.ROLLING: "recovery is proven, next ring",
+            Phase.STABILIZING: "recovery is proven, last ring",
+            **_FAILS,
+        },
+        Phase.STABILIZING: {Phase.SUCCEEDED: "health passed over the whole fleet", **_FAILS},
+        Phase.SUCCEEDED: {Phase.ROLLING_BACK: "a person asked"},
+        Phase.ROLLING_BACK: {Phase.VERIFYING: "every reachable device returned"},
+        Phase.VERIFYING: {
+            Phase.ROLLED_BACK: "health returned, the version is frozen",
+            Phase.ROLLING_BACK: "health did not return, next suspect",
+            Phase.UNRESOLVED: "nothing is left to return, or a device could not",
+        },
+        Phase.ROLLED_BACK: {},
+        Phase.UNRESOLVED: {},
+        Phase.HALTED: {
+            Phase.ROLLING: "a person resumes",
+            Phase.SOAKING: "a person resumes",
+            Phase.REHEARSING: "a person resumes",
+            Phase.STABILIZING: "a person resumes",
+            Phase.ROLLING_BACK: "a person asked",
+        },
+        Phase.SUPERSEDED: {},
     }
 )
-"""Which phase may follow which, within one revision."""
+"""Which phase may follow which, within one revision, and what leads there."""
 
 WATCHED: Final = frozenset({Phase.SOAKING, Phase.STABILIZING, Phase.VERIFYING})
 """The phases in which signals are evaluated."""
@@ -68,11 +86,48 @@ ENDS: Final = frozenset({Phase.SUCCEEDED, Phase.ROLLED_BACK, Phase.UNRESOLVED, P
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How often a signal has failed in a row, up to and including the verdict of `at`."""
+    """How one signal has stood in the present phase, up to and including the verdict of `at`."""
 
     signal: str
     failures: int
+    """Failed evaluations in a row."""
     at: datetime
+    total: int = 0
+    """Failed evaluations altogether."""
+    looks: int = 0
+    """Comparisons made: they share one error budget."""
+    unclear_since: datetime | None = None
+    """Since when it has been neither good nor bad; None while it is either."""
+
+
+class DrillStage(StrEnum):
+    """Where one device of a rehearsal stands."""
+
+    RETURNING = "Returning"
+    REINSTALLING = "Reinstalling"
+    BREAKING = "Breaking"
+    MENDING = "Mending"
+    DONE = "Done"
+
+
+@dataclass(frozen=True, slots=True)
+class DrillState:
+    """One device of a rehearsal."""
+
+    device: DeviceName
+    kind: Drill
+    stage: DrillStage = DrillStage.RETURNING
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One label and its value, on which failing devices concentrate."""
+
+    key: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +140,8 @@ class RevisionState:
     phase: Phase
     since: datetime
     ring: int = 0
+    ring_since: datetime | None = None
+    """When the present ring started."""
     plane: Plane | None = None
     """The plane being returned or verified."""
     suspects: tuple[Plane, ...] = ()
@@ -94,7 +151,29 @@ class RevisionState:
     """Planes that had to go back with a suspect, because the set would have been incompatible without."""
     cause: Because | None = None
     """Why the gate failed: kept to the end, because the evidence is gone once health has returned."""
+    evidence: tuple[Verdict, ...] = ()
+    """The verdicts that failed the gate, as they were then."""
+    segment: Segment | None = None
+    """What a rollback is confined to, where it is."""
+    confined_to_ring: bool = False
+    """A rollback reaches only the devices of the present ring."""
+    asked_by: str | None = None
+    """Who asked for the rollback: then all of it goes back, whatever health says. None where a gate failed."""
+    approved: int = 0
+    """So many rings, from the first, may start as far as approval goes."""
+    pardoned: tuple[int, ...] = ()
+    """Failures of each ring so far that a person has accepted."""
+    retried_at: datetime | None = None
+    """A person let the devices try again that had failed before this."""
+    halted_from: Phase | None = None
+    """Where a halted rollout goes on when a person resumes it."""
+    drills: tuple[DrillState, ...] = ()
+    """The devices of the present ring's rehearsal."""
+    rehearsed: tuple[str, ...] = ()
+    """The rings whose rehearsal has proved recovery."""
     tallies: tuple[Tally, ...] = ()
+    handled: str = ""
+    """The last request that was answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,20 +202,46 @@ def ruling_plan(state: RevisionState | None, live: Plan | None, snapshot: Plan |
 
 
 def tightened(snapshot: Plan, live: Plan) -> Plan:
-    """The snapshot with what the live plan forbids meanwhile."""
-    automatic = snapshot.rollback.automatic and live.rollback.automatic
+    """The snapshot with what the live plan forbids meanwhile: later edits may make a rollout stricter, never laxer."""
+    rings = {ring.name: ring for ring in live.rings}
     return replace(
         snapshot,
+        rings=tuple(_tightened_ring(ring, rings.get(ring.name)) for ring in snapshot.rings),
         paused=live.paused,
-        rollback=replace(snapshot.rollback, automatic=automatic),
+        rollback=replace(
+            snapshot.rollback, automatic=snapshot.rollback.automatic and live.rollback.automatic
+        ),
+    )
+
+
+def _tightened_ring(ring: Ring, live: Ring | None) -> Ring:
+    if live is None:
+        return ring
+    return replace(
+        ring,
+        needs_approval=ring.needs_approval or live.needs_approval,
+        in_flight=least(ring.in_flight, live.in_flight),
+        max_failed=least(ring.max_failed, live.max_failed),
+        soak=max(ring.soak, live.soak),
+        windows=tuple(dict.fromkeys((*ring.windows, *live.windows))),
     )
 
 
 def revision_named(state: RevisionState | None, plan: Plan) -> RevisionName:
     """The revision that a plan asks for: the one that runs, or the next of its own counter."""
-    wanted = revision_hash(plan.target)
-    if state is not None and state.hash == wanted:
+    if state is not None and (state.hash == revision_hash(plan.target) or state.phase in FINISHES_FIRST):
         return state.revision
-    if state is not None and state.phase in FINISHES_FIRST:
-        return state.revision
-    return RevisionName(f"{wanted}-{state.counter + 1 if state else 1}")
+    return next_revision(state, plan)
+
+
+def next_revision(state: RevisionState | None, plan: Plan) -> RevisionName:
+    """The name of a revision that would start now; its counter has never been used."""
+    return RevisionName(f"{revision_hash(plan.target)}-{state.counter + 1 if state else 1}")
+
+
+def ending_of(before: RevisionState | None, now: datetime) -> Outcome | None:
+    """How a revision ends that another one follows."""
+    if before is None or not before.revision or before.counter == 0:
+        return None
+    phase = before.phase if before.phase in ENDS else Phase.SUPERSEDED
+    return Outcome(before.revision, phase, now, before.cause.message if before.cause else "")

@@ -7,51 +7,84 @@ from typing import assert_never
 from backstay.core.actions import Action, Decision, Dispatch, Freeze
 from backstay.core.alerts import provider_alerts
 from backstay.core.dispatch import Orders, orders_back
-from backstay.core.gates import FailedGate, Passed, Waiting, ring_health
+from backstay.core.fleet import Progress
+from backstay.core.gates import FailedGate, Passed, Waiting
 from backstay.core.holds import Conviction
 from backstay.core.observed import Observed
+from backstay.core.plan import Scope
 from backstay.core.planes import Plane
 from backstay.core.reasons import Because, Reason
-from backstay.core.revision import Phase, RevisionState
+from backstay.core.revision import Phase, RevisionState, Segment
+from backstay.core.segments import concentration
 from backstay.core.steps import frozen_versions
 from backstay.core.transition import move, stay
 from backstay.core.verification import recovery_gate
 
 
 def turn_back(observed: Observed, state: RevisionState, now: datetime, failed: FailedGate) -> Decision:
-    """Stop going forward: keep the evidence, and return the likeliest culprit, or halt where the plan forbids it."""
-    state = replace(state, cause=failed.because)
+    """Stop going forward: keep the evidence, and return the likeliest culprit, or halt where that may not be."""
+    state = replace(state, cause=failed.because, evidence=failed.evidence)
     if not observed.plan.rollback.automatic or not failed.suspects:
-        return move(observed, state, now, Phase.HALTED, failed.because)
+        because = failed.because
+        if observed.plan.irreversible and not failed.suspects and because.reason in _SPEAK_AGAINST_A_VERSION:
+            planes = ", ".join(sorted(observed.plan.irreversible))
+            because = Because(Reason.IRREVERSIBLE, f"{because.message}; the {planes} cannot be taken back")
+        halted = replace(state, cause=because, halted_from=state.phase)
+        return move(observed, halted, now, Phase.HALTED, because)
     suspects = failed.suspects
-    return move(
-        observed, replace(state, plane=suspects[0], suspects=suspects[1:]), now, Phase.ROLLING_BACK, failed.because
+    confined = replace(
+        state,
+        plane=suspects[0],
+        suspects=suspects[1:],
+        asked_by=None,
+        confined_to_ring=observed.plan.rollback.scope is Scope.RING,
+        segment=_segment(observed, now) if observed.plan.rollback.scope is Scope.SEGMENT else None,
     )
+    where = f", in {confined.segment}" if confined.segment else ""
+    because = Because(failed.because.reason, f"{failed.because.message}{where}")
+    return move(observed, replace(confined, cause=because), now, Phase.ROLLING_BACK, because)
+
+
+_SPEAK_AGAINST_A_VERSION = frozenset({Reason.STEP_FAILED, Reason.TOO_FEW_CONFIRMED, Reason.SIGNAL_FAILED})
+
+
+def _segment(observed: Observed, now: datetime) -> Segment | None:
+    """Where the failing devices concentrate: those whose step failed, fell silent, or whose probes fail now."""
+    changed = observed.fleet.participants()
+    late = {device.name for device in observed.fleet.late(now)}
+    failing = [
+        device
+        for device in changed
+        if device.failing
+        or device.name in late
+        or ((kind := observed.fleet.kind_of(device.name)) is not None and kind.progress is Progress.FAILED)
+    ]
+    return concentration(failing, changed)
 
 
 def rolling_back(observed: Observed, state: RevisionState, now: datetime) -> Decision:
     """Order devices back until no reachable one runs the suspect any more."""
     plane = _plane(state)
-    orders = orders_back(observed, plane, now)
+    orders = orders_back(observed, state, plane, now)
     because = (Because(Reason.RETURNING, f"devices return to their previous {plane}: {_cause(state)}"), *orders.because)
     if orders.is_complete and not orders.actions:
         return move(observed, state, now, Phase.VERIFYING, because[0])
     state = replace(state, beside=_beside(state, orders))
-    wakes = [ring_health(observed, ring, now).next_deadline for ring in range(len(observed.plan.rings))]
-    return stay(observed, state, now, actions=orders.actions, because=because, wakes=wakes)
+    return stay(observed, state, now, actions=orders.actions, because=because, wakes=orders.wakes)
 
 
 def verifying(observed: Observed, state: RevisionState, now: datetime) -> Decision:
     """Wait whether health returns; then freeze and end, or go on to the next suspect."""
     plane = _plane(state)
-    late = orders_back(observed, plane, now)
+    late = orders_back(observed, state, plane, now)
+    if state.asked_by is not None:
+        return _go_on_as_asked(observed, state, late, now)
     match recovery_gate(observed, state, now):
         case Waiting(waits, until):
             alerts = provider_alerts(observed.plan, waits)
             return stay(observed, state, now, actions=late.actions, because=waits, wakes=[until], alerts=alerts)
-        case FailedGate(because, _) if state.suspects:
-            following = replace(state, plane=state.suspects[0], suspects=state.suspects[1:], reverted=_reverted(state))
-            return move(observed, following, now, Phase.ROLLING_BACK, because)
+        case FailedGate(because, _) if state.suspects and because.reason is Reason.HEALTH_STILL_BAD:
+            return move(observed, _next_suspect(state), now, Phase.ROLLING_BACK, because)
         case FailedGate(because, _):
             return move(observed, replace(state, reverted=_reverted(state)), now, Phase.UNRESOLVED, because)
         case Passed(because):
@@ -60,17 +93,39 @@ def verifying(observed: Observed, state: RevisionState, now: datetime) -> Decisi
             assert_never(gate)
 
 
+def _go_on_as_asked(observed: Observed, state: RevisionState, late: Orders, now: datetime) -> Decision:
+    """A person wants all of it back: whether health has returned is for them to see."""
+    if state.suspects:
+        words = f"the {state.plane} is back; {state.asked_by} asked for all of it"
+        return move(observed, _next_suspect(state), now, Phase.ROLLING_BACK, Because(Reason.ROLLBACK_ASKED, words))
+    ended = replace(state, reverted=_reverted(state))
+    if late.because:
+        return move(observed, ended, now, Phase.UNRESOLVED, late.because[0])
+    words = f"the {', '.join(ended.reverted)} went back because {state.asked_by} asked for it"
+    return move(observed, ended, now, Phase.ROLLED_BACK, Because(Reason.ROLLBACK_ASKED, words))
+
+
+def _next_suspect(state: RevisionState) -> RevisionState:
+    return replace(state, plane=state.suspects[0], suspects=state.suspects[1:], reverted=_reverted(state))
+
+
 def _freeze_or_end(observed: Observed, state: RevisionState, late: Orders, because: Because, now: datetime) -> Decision:
     """Freeze before the rollback ends: once it has ended, a missing hold means that a person lifted it."""
-    frozen = frozen_versions(observed.holds, now)
-    missing = tuple(freeze for freeze in _freezes(observed, state) if (freeze.plane, freeze.content) not in frozen)
+    missing = tuple(freeze for freeze in _freezes(observed, state) if not _stands(observed, freeze, now))
     if missing:
         names = ", ".join(f"{freeze.plane} {freeze.version}" for freeze in missing)
         words = Because(Reason.FREEZING, f"{because.message}; freezing {names}")
         return stay(observed, state, now, actions=missing, because=(words,))
     if late.because:
-        return move(observed, state, now, Phase.UNRESOLVED, late.because[0])
+        return move(observed, replace(state, reverted=_reverted(state)), now, Phase.UNRESOLVED, late.because[0])
     return move(observed, replace(state, reverted=_reverted(state)), now, Phase.ROLLED_BACK, because)
+
+
+def _stands(observed: Observed, freeze: Freeze, now: datetime) -> bool:
+    """Tell whether a hold in force does what a freeze would do."""
+    if (freeze.plane, freeze.content) in frozen_versions(observed.holds, now):
+        return True
+    return any(hold.name == freeze.hold_name and hold.is_in_force(now) for hold in observed.holds)
 
 
 def _freezes(observed: Observed, state: RevisionState) -> tuple[Freeze, ...]:
@@ -82,6 +137,7 @@ def _freezes(observed: Observed, state: RevisionState) -> tuple[Freeze, ...]:
             release.version,
             Conviction.CONVICTED if plane is state.plane else Conviction.SUSPECT,
             _cause(state),
+            state.segment,
         )
         for plane in dict.fromkeys((*_reverted(state), *state.beside))
         for release in (observed.plan.target[plane],)
@@ -91,15 +147,20 @@ def _freezes(observed: Observed, state: RevisionState) -> tuple[Freeze, ...]:
 def after_rollback(observed: Observed, state: RevisionState, now: datetime) -> Decision:
     """Return the devices that come back late; tell the person what is over, or that it is not."""
     actions: dict[str, Action] = {}
+    wakes: list[datetime | None] = []
     for plane in state.reverted:
-        for action in orders_back(observed, plane, now).actions:
+        orders = orders_back(observed, state, plane, now)
+        wakes.extend(orders.wakes)
+        for action in orders.actions:
             actions.setdefault(getattr(action, "device", ""), action)
     planes = ", ".join(state.reverted)
-    if state.phase is Phase.ROLLED_BACK:
+    if state.asked_by is not None:
+        because = Because(Reason.ROLLBACK_ASKED, f"the {planes} went back: {_cause(state)}")
+    elif state.phase is Phase.ROLLED_BACK:
         because = Because(Reason.ROLLED_BACK, f"the {planes} went back and health returned: {_cause(state)}")
     else:
         because = Because(Reason.UNRESOLVED, f"the {planes} went back and health did not return: {_cause(state)}")
-    return stay(observed, state, now, actions=tuple(actions.values()), because=(because,))
+    return stay(observed, state, now, actions=tuple(actions.values()), because=(because,), wakes=wakes)
 
 
 def _plane(state: RevisionState) -> Plane:

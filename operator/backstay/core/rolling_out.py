@@ -1,13 +1,14 @@
 """Going forward: from a pending revision, ring by ring, to one that has succeeded."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from backstay.core.actions import Action, Decision
+from backstay.core.actions import Action, Alert, Decision
 from backstay.core.admission import refusals
 from backstay.core.alerts import blocked_alert, provider_alerts, refusal_alert
-from backstay.core.dispatch import orders_for_ring
+from backstay.core.dispatch import Desk, Orders, orders_for_ring
 from backstay.core.gates import (
     FailedGate,
     Passed,
@@ -29,73 +30,79 @@ def pending(observed: Observed, state: RevisionState, now: datetime) -> Decision
     """Start the first ring, unless anything refuses the revision."""
     if because := refusals(observed, now):
         return stay(observed, state, now, because=because, alerts=(refusal_alert(observed.plan, because[0]),))
-    first = observed.plan.rings[0].name
-    return move(observed, state, now, Phase.ROLLING, Because(Reason.RING_STARTED, f"ring {first} starts"))
+    if waits := _approval(observed, state, 0):
+        return stay(observed, state, now, because=(waits,))
+    return start_ring(observed, state, now, 0)
+
+
+def start_ring(observed: Observed, state: RevisionState, now: datetime, ring: int) -> Decision:
+    """Enter a ring; what was remembered of the ring before is of no further use."""
+    name = observed.plan.rings[ring].name
+    started = replace(state, ring=ring, ring_since=now, drills=())
+    return move(observed, started, now, Phase.ROLLING, Because(Reason.RING_STARTED, f"ring {name} starts"))
 
 
 def rolling(observed: Observed, state: RevisionState, now: datetime) -> Decision:
     """Order devices of the rings so far, and ask the gate once nothing is left to order."""
-    health = [ring_health(observed, ring, now) for ring in range(state.ring + 1)]
-    if failed := _first_failure(observed, health):
+    health = _health(observed, state, now)
+    if failed := first_failure(observed, state, health):
         return turn_back(observed, state, now, failed)
-    orders = [orders_for_ring(observed, ring, now) for ring in range(state.ring + 1)]
-    because = tuple(reason for order in orders for reason in order.because)
-    wakes = [one.next_deadline for one in health]
-    if not orders[-1].is_complete or any(order.actions for order in orders):
-        actions = tuple(action for order in orders for action in order.actions)
+    desk = Desk(observed, now)
+    orders = [orders_for_ring(desk, ring) for ring in range(state.ring + 1)]
+    because = _because(orders)
+    wakes = _wakes(orders, health)
+    actions = tuple(action for order in orders for action in order.actions)
+    if not orders[-1].is_complete or actions:
+        stuck = _stuck(observed, because)
         because = because or (_progress(observed, state.ring, health[-1], actions),)
-        return stay(observed, state, now, actions=actions, because=because, wakes=wakes)
-    match confirmation_gate(observed, state.ring, health[-1], orders[-1].held_half_way):
+        return stay(observed, state, now, actions=actions, because=because, wakes=wakes, alerts=stuck)
+    match confirmation_gate(observed, state, health[-1], orders[-1].held, now):
         case FailedGate() as failed:
             return turn_back(observed, state, now, failed)
-        case Waiting(waits):
-            return stay(
-                observed,
-                state,
-                now,
-                because=(*waits, *because),
-                wakes=wakes,
-                alerts=(blocked_alert(observed.plan, waits),),
-            )
+        case Waiting(waits, until):
+            alerts = (blocked_alert(observed.plan, waits),) if waits[0].reason is Reason.BLOCKED else ()
+            return stay(observed, state, now, because=(*waits, *because), wakes=(*wakes, until), alerts=alerts)
         case Passed(confirmed):
             return move(observed, state, now, Phase.SOAKING, confirmed)
         case gate:
             assert_never(gate)
 
 
+def _stuck(observed: Observed, because: Iterable[Because]) -> tuple[Alert, ...]:
+    """The page for a ring that stands still although nobody stopped it."""
+    waits = [one for one in because if one.reason is Reason.BUDGET_SPENT]
+    return (blocked_alert(observed.plan, waits),) if waits else ()
+
+
 def soaking(observed: Observed, state: RevisionState, now: datetime) -> Decision:
     """Watch a ring before the next one starts."""
-    rules = observed.plan.rings[state.ring]
-    is_last = state.ring + 1 == len(observed.plan.rings)
-    following = Phase.STABILIZING if is_last else Phase.ROLLING
-    return _watching(observed, state, now, rules.soak, following)
+    return _watching(observed, state, now, observed.plan.rings[state.ring].soak)
 
 
 def stabilizing(observed: Observed, state: RevisionState, now: datetime) -> Decision:
     """Watch the whole fleet before the revision counts as succeeded."""
-    return _watching(observed, state, now, observed.plan.stability, Phase.SUCCEEDED)
+    return _watching(observed, state, now, observed.plan.stability)
 
 
-def _watching(observed: Observed, state: RevisionState, now: datetime, window: timedelta, following: Phase) -> Decision:
+def _watching(observed: Observed, state: RevisionState, now: datetime, window: timedelta) -> Decision:
     """Let time pass under the eyes of the signals; a device that fails meanwhile counts as it did before."""
-    health = [ring_health(observed, ring, now) for ring in range(state.ring + 1)]
-    if failed := _first_failure(observed, health):
+    health = _health(observed, state, now)
+    if failed := first_failure(observed, state, health):
         return turn_back(observed, state, now, failed)
-    actions: tuple[Action, ...] = ()
-    if state.phase is Phase.STABILIZING:
-        actions = _catch_up(observed, now)
+    orders = _catch_up(observed, now) if state.phase is Phase.STABILIZING else []
+    actions = tuple(action for order in orders for action in order.actions)
+    wakes = _wakes(orders, health)
     if not any(observed.fleet.was_changed(ring) for ring in _watched_rings(state)):
         words = "every device ran these versions already: nothing was changed, so there is no health to judge"
-        return _promote(observed, state, now, following, Because(Reason.RING_PROMOTED, words))
+        return _promote(observed, state, now, Because(Reason.RING_PROMOTED, words))
     match signals_gate(observed, state, window, now):
         case FailedGate() as failed:
             return turn_back(observed, state, now, failed)
         case Waiting(waits, until):
-            wakes = [until, *(one.next_deadline for one in health)]
             alerts = provider_alerts(observed.plan, waits)
-            return stay(observed, state, now, actions=actions, because=waits, wakes=wakes, alerts=alerts)
+            return stay(observed, state, now, actions=actions, because=waits, wakes=(*wakes, until), alerts=alerts)
         case Passed(because):
-            return _promote(observed, state, now, following, because)
+            return _promote(observed, state, now, because)
         case gate:
             assert_never(gate)
 
@@ -105,35 +112,93 @@ def _watched_rings(state: RevisionState) -> range:
     return range(state.ring if state.phase is Phase.SOAKING else 0, state.ring + 1)
 
 
-def _promote(observed: Observed, state: RevisionState, now: datetime, following: Phase, because: Because) -> Decision:
-    """Go on, unless a person has paused the plan."""
+def _promote(observed: Observed, state: RevisionState, now: datetime, because: Because) -> Decision:
+    """Go on with what follows a watch that passed."""
+    if state.phase is Phase.STABILIZING:
+        if observed.plan.paused:
+            return stay(observed, state, now, because=(Because(Reason.PAUSED, "the plan is paused"),))
+        return move(observed, state, now, Phase.SUCCEEDED, because)
+    ring = observed.plan.rings[state.ring]
+    was_changed = observed.fleet.was_changed(state.ring)
+    if ring.rehearsal is not None and was_changed and ring.name not in state.rehearsed:
+        if observed.plan.paused:
+            return stay(observed, state, now, because=(Because(Reason.PAUSED, "the plan is paused"),))
+        words = f"{because.message}; now recovery is rehearsed in ring {ring.name}"
+        return move(observed, state, now, Phase.REHEARSING, Because(Reason.REHEARSING, words))
+    return leave_ring(observed, state, now, because)
+
+
+def leave_ring(observed: Observed, state: RevisionState, now: datetime, because: Because) -> Decision:
+    """Start the next ring, or watch the whole fleet after the last, unless a person is waited for."""
     if observed.plan.paused:
         return stay(observed, state, now, because=(Because(Reason.PAUSED, "the plan is paused"),))
-    ring = state.ring + 1 if following is Phase.ROLLING else state.ring
-    return move(observed, replace(state, ring=ring), now, following, because)
+    following = state.ring + 1
+    if following == len(observed.plan.rings):
+        return move(observed, state, now, Phase.STABILIZING, because)
+    if waits := _approval(observed, state, following):
+        return stay(observed, state, now, because=(waits, because))
+    started = replace(state, ring=following, ring_since=now, drills=())
+    return move(observed, started, now, Phase.ROLLING, because)
+
+
+def _approval(observed: Observed, state: RevisionState, ring: int) -> Because | None:
+    """What a ring waits for that a person has to approve, with the words that do it."""
+    rules = observed.plan.rings[ring]
+    if not rules.needs_approval or state.approved > ring:
+        return None
+    request = f"approve@{state.revision}/{rules.name}/1"
+    words = f"ring {rules.name} waits for approval: kubectl annotate releaseplan {observed.plan.name}"
+    return Because(Reason.WAITING_FOR_APPROVAL, f"{words} backstay.dev/request={request} --overwrite")
 
 
 def succeeded(observed: Observed, state: RevisionState, now: datetime) -> Decision:
-    """Serve late joiners; nothing else is left to do."""
-    because = Because(Reason.SUCCEEDED, f"revision {state.revision} passed its stability window")
-    wakes = [ring_health(observed, ring, now).next_deadline for ring in range(len(observed.plan.rings))]
-    return stay(observed, state, now, actions=_catch_up(observed, now), because=(because,), wakes=wakes)
+    """Serve late joiners; a ring in which they fail is served no more until a person has looked."""
+    because = [Because(Reason.SUCCEEDED, f"revision {state.revision} passed its stability window")]
+    desk = Desk(observed, now)
+    orders: list[Orders] = []
+    health = [ring_health(observed, ring, now) for ring in range(len(observed.plan.rings))]
+    stopped = []
+    for ring, one in enumerate(health):
+        if failed := devices_gate(observed, state, ring, one):
+            words = f"devices that came late are changed no more: {failed.because.message}"
+            stopped.append(Because(Reason.CATCH_UP_STOPPED, words))
+        else:
+            orders.append(orders_for_ring(desk, ring))
+    actions = tuple(action for order in orders for action in order.actions)
+    alerts = (blocked_alert(observed.plan, stopped),) if stopped else ()
+    because = [*stopped, *because]
+    return stay(
+        observed, state, now, actions=actions, because=tuple(because), wakes=_wakes(orders, health), alerts=alerts
+    )
 
 
-def _catch_up(observed: Observed, now: datetime) -> tuple[Action, ...]:
+def _catch_up(observed: Observed, now: datetime) -> list[Orders]:
     """Serve devices that were offline or joined late, each within its own ring's budget."""
-    return tuple(
-        action for ring in range(len(observed.plan.rings)) for action in orders_for_ring(observed, ring, now).actions
-    )
+    desk = Desk(observed, now)
+    return [orders_for_ring(desk, ring) for ring in range(len(observed.plan.rings))]
 
 
-def _first_failure(observed: Observed, health: list[RingHealth]) -> FailedGate | None:
-    return next(
-        (failed for ring, one in enumerate(health) if (failed := devices_gate(observed, ring, one)) is not None), None
-    )
+def _health(observed: Observed, state: RevisionState, now: datetime) -> list[RingHealth]:
+    return [ring_health(observed, ring, now) for ring in range(state.ring + 1)]
+
+
+def first_failure(observed: Observed, state: RevisionState, health: list[RingHealth]) -> FailedGate | None:
+    """The first ring, of those so far, in which too many devices failed."""
+    failures = (devices_gate(observed, state, ring, one) for ring, one in enumerate(health))
+    return next((failed for failed in failures if failed is not None), None)
+
+
+def _because(orders: Iterable[Orders]) -> tuple[Because, ...]:
+    return tuple(reason for order in orders for reason in order.because)
+
+
+def _wakes(orders: Iterable[Orders], health: Iterable[RingHealth]) -> tuple[datetime | None, ...]:
+    return (*(wake for order in orders for wake in order.wakes), *(one.next_deadline for one in health))
 
 
 def _progress(observed: Observed, ring: int, health: RingHealth, actions: tuple[Action, ...]) -> Because:
     name, counts = observed.plan.rings[ring].name, health.counts
     words = f"ring {name}: {counts.confirmed} of {counts.target} confirmed, {counts.in_flight} in flight"
+    if counts.retrying:
+        return Because(Reason.RETRYING, f"{words}, {counts.retrying} to be tried again")
     return Because(Reason.DISPATCHING if actions else Reason.WAITING_FOR_DEVICES, words)

@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from math import isnan
-from typing import assert_never
+from fractions import Fraction
+from math import isnan, pi
+from typing import Final, assert_never
 
 from backstay.core.planes import Plane
+
+
+FEWEST_COMPARED: Final = 5
+"""Devices that each side of a comparison must have."""
 
 
 class Result(StrEnum):
@@ -39,6 +44,16 @@ class Comparison:
     confidence: Decimal = Decimal("0.95")
 
 
+class WhenUnclear(StrEnum):
+    """What an evaluation that says neither good nor bad does to the gate; it never passes."""
+
+    WAIT = "Wait"
+    HALT = "Halt"
+    """The rollout stops for a person at the first."""
+    FAIL = "Fail"
+    """It counts as a failed evaluation."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signal:
     """One query and its limits; the bounds are inclusive: a value on them passes."""
@@ -51,8 +66,30 @@ class Signal:
     comparison: Comparison | None = None
     failure_limit: int = 1
     """So many failures in a row fail the gate."""
+    total_failure_limit: int | None = None
+    """So many failures in one phase fail the gate, however many passes lie between them; None for any number."""
+    initial_delay: timedelta = timedelta(0)
+    """Evaluations of the first part of a phase say nothing: the devices have only just changed."""
+    on_no_data: WhenUnclear = WhenUnclear.WAIT
+    on_provider_error: WhenUnclear = WhenUnclear.WAIT
+    """Wait or Halt: a failed query is never failed health."""
+    on_inconclusive: WhenUnclear = WhenUnclear.WAIT
+    wait_limit: timedelta | None = None
+    """How long a signal may stay unclear before the rollout stops for a person; None for any time."""
+    dry_run: bool = False
+    """Evaluated and shown, and no gate asks for it."""
     interval: timedelta = timedelta(seconds=30)
     rule: str = ""
+
+    def when(self, result: Result) -> WhenUnclear:
+        """What a result that is neither Pass nor Fail does."""
+        match result:
+            case Result.NO_DATA:
+                return self.on_no_data
+            case Result.PROVIDER_ERROR:
+                return self.on_provider_error
+            case _:
+                return self.on_inconclusive
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +144,10 @@ class Verdict:
     query: str
     value: float | None = None
     message: str = ""
+    compared: Compared | None = None
+    """What a comparison found: how certain it must be depends on how often it was made, which the decision knows."""
+    lacks_baseline: bool = False
+    """A comparison found too few devices that still run the old versions."""
 
 
 def judge(signal: Signal, answer: Answer, query: str, at: datetime) -> Verdict:
@@ -125,15 +166,17 @@ def judge(signal: Signal, answer: Answer, query: str, at: datetime) -> Verdict:
             )
         case TooFew(samples, baseline):
             words = f"{samples} devices against {baseline} of the baseline are too few to compare"
-            return Verdict(signal.name, Result.INCONCLUSIVE, at, query, None, words)
+            return Verdict(
+                signal.name, Result.INCONCLUSIVE, at, query, None, words, lacks_baseline=baseline < FEWEST_COMPARED
+            )
         case Value(number) if isnan(number):
             return Verdict(signal.name, Result.NO_DATA, at, query, None, "the query returned NaN")
         case Value(number):
             result, words = _within(signal, number)
             return Verdict(signal.name, result, at, query, number, words)
         case Compared():
-            result, words = _worse(signal, answer)
-            return Verdict(signal.name, result, at, query, answer.difference, words)
+            result, words = worse_than_baseline(signal, answer, 1)
+            return Verdict(signal.name, result, at, query, answer.difference, words, answer)
         case _:
             assert_never(answer)
 
@@ -146,13 +189,31 @@ def _within(signal: Signal, number: float) -> tuple[Result, str]:
     return Result.PASS, f"{number:.4g} is within its limits"
 
 
-def _worse(signal: Signal, found: Compared) -> tuple[Result, str]:
+_FOR_PLANNED_LOOKS: Final = Fraction(9, 10)
+"""This much of the error budget is for the looks that a watch plans; the rest is for those of a watch that overruns."""
+
+
+def allowed_chance(confidence: Decimal, look: int, planned: int) -> float:
+    """How likely chance alone may make a difference for it to convict at one look.
+
+    Looks are counted from 1. All looks of a watch, however many there are in the end, spend at most `1 - confidence`
+    together: planned ones share nine tenths of it evenly, and the k-th beyond them takes 6 / (pi * k)^2 of the rest,
+    of which all such parts add up to one.
+
+    Source: the union bound; the sum of 1 / k^2 is pi^2 / 6.
+    """
+    budget = Fraction(1) - Fraction(confidence)
+    planned = max(1, planned)
+    if look <= planned:
+        return float(budget * _FOR_PLANNED_LOOKS / planned)
+    return float(budget * (1 - _FOR_PLANNED_LOOKS)) * 6 / (pi * (look - planned)) ** 2
+
+
+def worse_than_baseline(signal: Signal, found: Compared, look: int) -> tuple[Result, str]:
+    """Judge a comparison at its `look`-th look: only a difference that is large and certain enough fails."""
     if signal.comparison is None:
-        return (
-            Result.PROVIDER_ERROR,
-            "a comparison was answered that the signal does not ask for",
-        )
-    allowed = (1.0 - float(signal.comparison.confidence)) / max(1, found.looks)
+        return Result.PROVIDER_ERROR, "a comparison was answered that the signal does not ask for"
+    allowed = allowed_chance(signal.comparison.confidence, look, found.looks)
     words = f"{found.difference:+.4g} against the baseline, p = {found.p_value:.3g} (limit {allowed:.3g})"
     is_large = found.difference >= float(signal.comparison.effect)
     return (Result.FAIL if is_large and found.p_value <= allowed else Result.PASS), words

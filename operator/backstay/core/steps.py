@@ -11,7 +11,7 @@ from itertools import combinations
 
 from backstay.core.classes import class_named
 from backstay.core.devices import Device, StepType
-from backstay.core.fleet import running_of, version_set
+from backstay.core.fleet import kept_by, running_of, version_set
 from backstay.core.holds import Hold
 from backstay.core.observed import Observed
 from backstay.core.path import NoPath, Path, path_between
@@ -47,13 +47,13 @@ def next_towards_target(device: Device, observed: Observed, frozen: Frozen) -> O
     return _first(path_between(running, observed.plan.target), StepType.INSTALL)
 
 
-def search_once(observed: Observed, frozen: Frozen) -> Callable[[Device], Order | NoPath | None]:
+def search_once(observed: Observed, now: datetime) -> Callable[[Device], Order | NoPath | None]:
     """The same search, made once for each distinct set that devices run and keep: a fleet of thousands has few."""
     found: dict[object, Order | NoPath | None] = {}
+    frozen = frozen_versions(observed.holds, now)
 
     def next_step(device: Device) -> Order | NoPath | None:
-        kept = ((status.fallback, status.fallback_version) for status in map(device.status, Plane))
-        key = (device.device_class, running_of(device), *kept)
+        key = (device.device_class, running_of(device), kept_by(device))
         if key not in found:
             found[key] = next_towards_target(device, observed, frozen)
         return found[key]
@@ -103,13 +103,19 @@ def next_back(device: Device, plane: Plane, observed: Observed) -> Order | NoPat
 def _stop_install(device: Device, plane: Plane, observed: Observed) -> Order | None:
     """Call an installation of the bad version off: the device is ordered to what it runs."""
     step, assignment = device.step, device.assigned.get(plane)
-    running = device.status(plane).running
-    if step is None or step.plane is not plane or step.type is StepType.RETURN or assignment is None or running is None:
+    if step is None or step.plane is not plane or step.type is StepType.RETURN or assignment is None:
         return None
     if assignment.content != observed.plan.target[plane].content:
         return None
-    stays = observed.known.get(running) or Release(plane, device.status(plane).version, running)
-    return Order(StepType.RETURN, stays)
+    return back_to_running(device, plane, observed.known)
+
+
+def back_to_running(device: Device, plane: Plane, known: Mapping[ContentDigest, Release]) -> Order | None:
+    """The order to what a device reports that it runs, which ends whatever it is doing in that plane."""
+    status = device.status(plane)
+    if status.running is None:
+        return None
+    return Order(StepType.RETURN, known.get(status.running) or Release(plane, status.version, status.running))
 
 
 def _is_of_revision(device: Device, plane: Plane, observed: Observed) -> bool:

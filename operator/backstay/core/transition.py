@@ -1,5 +1,6 @@
 """The two shapes of a decision: to enter another phase, or to act within the one a revision is in."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from math import ceil
@@ -16,7 +17,16 @@ def move(observed: Observed, state: RevisionState, now: datetime, phase: Phase, 
     """Enter a phase and do nothing else; the tallies of the one before are of no further use."""
     entered = replace(state, phase=phase, since=now, tallies=())
     alerts = standing_alerts(observed.plan, entered)
-    return Decision(entered, (), now, (because,), ring_reports(observed, now), alerts, watch_of(observed, entered))
+    return Decision(
+        entered,
+        (),
+        now,
+        (because,),
+        ring_reports(observed, now),
+        alerts,
+        watch_of(observed, entered),
+        verdicts=tuple(observed.verdicts.values()),
+    )
 
 
 def stay(
@@ -26,14 +36,22 @@ def stay(
     *,
     actions: tuple[Action, ...] = (),
     because: tuple[Because, ...],
-    wakes: list[datetime | None] | None = None,
+    wakes: Iterable[datetime | None] = (),
     alerts: tuple[Alert, ...] = (),
 ) -> Decision:
     """Act within the present phase, and say when to look again."""
     holds_end = [hold.until for hold in observed.holds if hold.until is not None and hold.until > now]
-    wake_at = min((wake for wake in (*(wakes or ()), *holds_end) if wake is not None), default=None)
-    alerts = (*standing_alerts(observed.plan, state), *alerts)
-    return Decision(state, actions, wake_at, because, ring_reports(observed, now), alerts, watch_of(observed, state))
+    wake_at = min((wake for wake in (*wakes, *holds_end) if wake is not None), default=None)
+    return Decision(
+        state,
+        actions,
+        wake_at,
+        because,
+        ring_reports(observed, now),
+        (*standing_alerts(observed.plan, state), *alerts),
+        watch_of(observed, state),
+        verdicts=tuple(observed.verdicts.values()),
+    )
 
 
 def ring_reports(observed: Observed, now: datetime) -> tuple[RingReport, ...]:
@@ -50,11 +68,11 @@ def watch_of(observed: Observed, state: RevisionState) -> Watch | None:
     match state.phase:
         case Phase.SOAKING:
             ring = observed.plan.rings[state.ring]
-            return Watch(state.revision, ring.name, _looks(observed, ring.soak))
+            return Watch(state.revision, ring.name, _looks(observed, ring.soak), state.since)
         case Phase.STABILIZING:
-            return Watch(state.revision, None, _looks(observed, observed.plan.stability))
+            return Watch(state.revision, None, _looks(observed, observed.plan.stability), state.since)
         case Phase.VERIFYING:
-            return Watch(state.revision, None, _looks(observed, observed.plan.rollback.verify))
+            return Watch(state.revision, None, _looks(observed, observed.plan.rollback.verify), state.since)
         case _:
             return None
 

@@ -1,0 +1,245 @@
+"""Proving recovery before a ring passes: healthy devices go back and forward again, and one fails on purpose.
+
+Each device walks a row of its own; a step that ends otherwise than the row says fails the rehearsal, and the rollout
+stops for a person: what cannot go back now could not go back in an emergency either.
+
+    round trip   Returning ─► Reinstalling ─► Done
+    break        Returning ─► Breaking ─► Mending ─► Done
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from enum import Enum, auto
+from typing import Final, assert_never
+
+from backstay.core.actions import Action, Decision
+from backstay.core.devices import Device, Drill, PlaneState, StepType, answered_well, deadline_of
+from backstay.core.dispatch import Desk, dispatch, is_held
+from backstay.core.failures import FailureKind, failure_of, is_undelivered
+from backstay.core.fleet import Progress, running_of, version_set
+from backstay.core.gates import FailedGate, ring_health
+from backstay.core.observed import Observed
+from backstay.core.path import NoPath, path_between
+from backstay.core.reasons import Because, Reason
+from backstay.core.revision import DrillStage, DrillState, Phase, RevisionState
+from backstay.core.rolling_back import turn_back
+from backstay.core.rolling_out import first_failure, leave_ring
+from backstay.core.steps import Order, fallback_of
+from backstay.core.transition import stay
+
+MAY_BREAK: Final = "backstay.dev/may-break"
+"""The label, with the value `true`, by which a device opts in to be broken on purpose."""
+FAILS_ON_PURPOSE: Final = "rehearsal"
+"""The name of the probe that a device is told to fail."""
+
+_AFTER_RETURN: Final = {Drill.ROUND_TRIP: DrillStage.REINSTALLING, Drill.BREAK: DrillStage.BREAKING}
+
+
+class _Standing(Enum):
+    """What a device's last step means to its drill."""
+
+    IDLE = auto()
+    """It has no step that is open."""
+    OPEN = auto()
+    DONE = auto()
+    """The step ended as an order should."""
+    BROKE = auto()
+    """The device failed the probe that it was told to fail, and runs what it ran before."""
+    WRONG = auto()
+
+
+def rehearsing(observed: Observed, state: RevisionState, now: datetime) -> Decision:
+    """Choose devices, order each its next step, and leave the ring once all have proved themselves."""
+    health = [ring_health(observed, ring, now) for ring in range(state.ring + 1)]
+    if failed := first_failure(observed, state, health):
+        return turn_back(observed, state, now, failed)
+    if not state.drills:
+        return _begin(observed, state, now)
+    drills, actions, waits = [], [], []
+    desk = Desk(observed, now)
+    for drill in state.drills:
+        device = observed.fleet.get(drill.device)
+        if device is None:
+            return _fail(observed, state, now, drill, "it is gone")
+        step = _advance(drill, device, desk)
+        if isinstance(step, str):
+            return _fail(observed, state, now, drill, step)
+        drill, action = step  # noqa: PLW2901 - the drill as it stands now
+        drills.append(drill)
+        if action is not None:
+            actions.append(action)
+        if drill.stage is not DrillStage.DONE and (deadline := deadline_of(device, observed.plan.deadlines)):
+            waits.append(deadline)
+    state = replace(state, drills=tuple(drills))
+    name = observed.plan.rings[state.ring].name
+    if all(drill.stage is DrillStage.DONE for drill in drills):
+        proven = replace(state, rehearsed=(*state.rehearsed, name))
+        words = f"recovery is proven in ring {name}: {_told(drills)}"
+        return leave_ring(observed, proven, now, Because(Reason.RECOVERY_PROVEN, words))
+    words = f"ring {name} rehearses recovery: {_told(drills)}"
+    because = (Because(Reason.REHEARSING, words),)
+    wakes = (*waits, *(one.next_deadline for one in health))
+    return stay(observed, state, now, actions=tuple(actions), because=because, wakes=wakes)
+
+
+def _begin(observed: Observed, state: RevisionState, now: datetime) -> Decision:
+    """Put on record which devices rehearse, before any of them is ordered anything."""
+    rules = observed.plan.rings[state.ring]
+    if rules.rehearsal is None:
+        return leave_ring(observed, state, now, Because(Reason.RING_PROMOTED, f"ring {rules.name} rehearses nothing"))
+    able = [device for device in _confirmed(observed, state) if not _obstacle(device, observed, now)]
+    breakable = [device for device in able if device.labels.get(MAY_BREAK) == "true" and device.rollback_capable]
+    broken = breakable[:1] if rules.rehearsal.break_one else []
+    others = [device for device in able if device not in broken][: rules.rehearsal.devices]
+    if len(others) < rules.rehearsal.devices or (rules.rehearsal.break_one and not broken):
+        needs = f"{rules.rehearsal.devices} devices to go back and forward again"
+        if rules.rehearsal.break_one:
+            needs += f" and one labelled {MAY_BREAK}=true to break"
+        words = f"ring {rules.name} cannot rehearse: it needs {needs}, and finds {len(others)} and {len(broken)} of them"
+        return stay(observed, state, now, because=(Because(Reason.BLOCKED, f"{words} reachable, free and reversible"),))
+    drills = (
+        *(DrillState(device.name, Drill.BREAK) for device in broken),
+        *(DrillState(device.name, Drill.ROUND_TRIP) for device in others),
+    )
+    because = Because(Reason.REHEARSING, f"ring {rules.name} rehearses recovery: {_told(drills)}")
+    return stay(observed, replace(state, drills=drills), now, because=(because,), wakes=(now,))
+
+
+def _confirmed(observed: Observed, state: RevisionState) -> list[Device]:
+    return [
+        device for device in observed.fleet.members(state.ring, Progress.CONFIRMED) if device.reachable
+    ]
+
+
+def _obstacle(device: Device, observed: Observed, now: datetime) -> bool:
+    """Whether a device cannot rehearse: it changed nothing that can go back, or a person holds it."""
+    kind = observed.fleet.kind_of(device.name)
+    order = _way_home(device, observed)
+    if kind is None or device.revoked or order is None or isinstance(order, NoPath):
+        return True
+    return any(
+        is_held(kind, StepType.INSTALL, plane, release.content, observed.holds, now)
+        for plane, release in observed.plan.target.items()
+    )
+
+
+def _advance(drill: DrillState, device: Device, desk: Desk) -> tuple[DrillState, Action | None] | str:
+    """Where a drill stands after what its device has answered, and its next order; a text says why it has failed."""
+    standing = _standing(drill, device, desk)
+    if standing is _Standing.WRONG:
+        return _how_it_ended(device)
+    if standing is _Standing.OPEN:
+        return drill, None
+    match drill.stage:
+        case DrillStage.RETURNING:
+            order = _way_home(device, desk.observed)
+            if isinstance(order, NoPath):
+                return f"it has no way back: {order}"
+            if order is not None:
+                return drill, _ordered(desk, device, order, Drill.ROUND_TRIP)
+            return _advance(replace(drill, stage=_AFTER_RETURN[drill.kind]), device, desk)
+        case DrillStage.BREAKING if standing is _Standing.BROKE:
+            return _advance(replace(drill, stage=DrillStage.MENDING), device, desk)
+        case DrillStage.BREAKING:
+            return _forward(drill, device, desk, Drill.BREAK)
+        case DrillStage.REINSTALLING | DrillStage.MENDING:
+            return _forward(drill, device, desk, Drill.ROUND_TRIP)
+        case DrillStage.DONE:
+            return drill, None
+        case _:
+            assert_never(drill.stage)
+
+
+def _forward(drill: DrillState, device: Device, desk: Desk, kind: Drill) -> tuple[DrillState, Action | None] | str:
+    order = desk.next_step(device)
+    if isinstance(order, NoPath):
+        return f"it has no way forward again: {order}"
+    if order is None:
+        if drill.stage is DrillStage.BREAKING:
+            return "it confirmed although it was told to fail a probe"
+        return replace(drill, stage=DrillStage.DONE), None
+    return drill, _ordered(desk, device, order, kind)
+
+
+def _ordered(desk: Desk, device: Device, order: Order, kind: Drill) -> Action | None:
+    """The order, unless a pause holds it back for the moment."""
+    if desk.observed.plan.paused or desk.room.is_paused(device.groups):
+        return None
+    ring = desk.observed.fleet.ring_of(device.name)
+    name = "" if ring is None else desk.observed.plan.rings[ring].name
+    return dispatch(device, order, desk.observed, name, desk.now, kind)
+
+
+def _standing(drill: DrillState, device: Device, desk: Desk) -> _Standing:
+    step = device.step
+    if step is None or step.drill is None or step.withdrawn:
+        return _Standing.IDLE
+    if device.in_flight:
+        deadline = deadline_of(device, desk.observed.plan.deadlines)
+        return _Standing.WRONG if deadline is not None and deadline <= desk.now else _Standing.OPEN
+    if answered_well(device):
+        if step.drill is Drill.BREAK and drill.stage is DrillStage.BREAKING:
+            return _Standing.WRONG
+        return _Standing.DONE
+    if is_undelivered(device) and step.attempt < desk.observed.plan.retries.attempts:
+        return _Standing.DONE
+    if step.drill is not Drill.BREAK:
+        return _Standing.WRONG
+    if drill.stage is not DrillStage.BREAKING:
+        return _Standing.DONE
+    return _Standing.BROKE if _fell_back_as_told(device) else _Standing.WRONG
+
+
+def _fell_back_as_told(device: Device) -> bool:
+    if device.step is None:
+        return False
+    status = device.status(device.step.plane)
+    assignment = device.assigned.get(device.step.plane)
+    return (
+        status.state is PlaneState.ROLLED_BACK
+        and failure_of(device) is FailureKind.FAILED_PROBE
+        and assignment is not None
+        and not device.runs(device.step.plane, assignment.content)
+    )
+
+
+def _how_it_ended(device: Device) -> str:
+    if device.step is None:
+        return "it has no step"
+    status = device.status(device.step.plane)
+    what = f"step {device.step.number} ({device.step.type.lower()} of its {device.step.plane})"
+    if not device.answered:
+        return f"it fell silent during {what}"
+    return f"{what} ended {status.state} {status.reason}".rstrip()
+
+
+def _way_home(device: Device, observed: Observed) -> Order | NoPath | None:
+    """The next step back to what a device ran before this revision; None when it is there."""
+    plan = observed.plan
+    kind = observed.fleet.kind_of(device.name)
+    changed = () if kind is None else kind.changed
+    planes = [
+        plane
+        for plane in changed
+        if plane in plan.target
+        and plane not in plan.irreversible
+        and device.runs(plane, plan.target[plane].content)
+    ]
+    earlier = {plane: release for plane in planes if (release := fallback_of(device, plane, observed.known))}
+    if len(earlier) < len(planes):
+        return NoPath(())
+    path = path_between(version_set(running_of(device), observed.known), earlier, plan.rollback.order)
+    if isinstance(path, NoPath):
+        return path
+    return Order(StepType.RETURN, path.steps[0]) if path.steps else None
+
+
+def _fail(observed: Observed, state: RevisionState, now: datetime, drill: DrillState, why: str) -> Decision:
+    ring = observed.plan.rings[state.ring].name
+    words = f"ring {ring} has not proved that recovery works: {drill.device} ({drill.kind}, {drill.stage}): {why}"
+    return turn_back(observed, state, now, FailedGate(Because(Reason.REHEARSAL_FAILED, words), ()))
+
+
+def _told(drills: tuple[DrillState, ...] | list[DrillState]) -> str:
+    return ", ".join(f"{drill.device} {drill.kind} {drill.stage}" for drill in drills)
+
