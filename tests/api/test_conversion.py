@@ -1,30 +1,39 @@
-"""What people write becomes what decisions look at, and what is remembered comes back unchanged."""
+"""What people write becomes what decisions look at."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from backstay.api import HealthRule, Hold, ReleasePlan
-from backstay.api.conversion import hold_from, plan_from, selector_from, signals_from, size_from
+from backstay.api import DeviceGroup, HealthRule, Hold, InvalidDocument, ReleasePlan
+from backstay.api.conversion import (
+    group_rules_from,
+    hold_from,
+    plan_from,
+    resource_probes_from,
+    selector_from,
+    signals_from,
+    size_from,
+)
 from backstay.api.device_conversion import device_from
-from backstay.api.releaseplan_status import ReleasePlanStatus
 from backstay.api.selectors import LabelSelector
-from backstay.api.state_conversion import progress_of, state_from
-from backstay.core.devices import DeviceName, PlaneState, RevisionName, StepType
-from backstay.core.plan import Count, Share
+from backstay.core.devices import DeviceName, Drill, PlaneState, StepType
+from backstay.core.failures import RetryPolicy
+from backstay.core.holds import InFlight
+from backstay.core.observed import GroupRules
+from backstay.core.plan import OFFLINE_GRACE, Count, Denominator, Rehearsal, Scope, Share
 from backstay.core.planes import ContentDigest, Plane, Release, Requirement, VersionRange
-from backstay.core.reasons import Because, Reason
-from backstay.core.revision import Phase, RevisionState, Tally
+from backstay.core.signals import Result, WhenUnclear
+from backstay.core.windows import Window
 from backstay.errors import Refused
 
 DIGEST = f"sha256:{'a' * 64}"
 OTHER = f"sha256:{'b' * 64}"
-NOW = datetime(2026, 1, 5, 12, 0, 0, 123456, tzinfo=UTC)
+OFFICE_HOURS = {"days": ["Mon", "Fri"], "start": "09:00", "end": "16:30", "timeZone": "Europe/Berlin"}
+IN_OFFICE_HOURS = Window(frozenset({0, 4}), time(9), time(16, 30), ZoneInfo("Europe/Berlin"))
 Json = dict[str, Any]
 
 
@@ -68,6 +77,90 @@ def test_plan_has_every_quantity_in_its_unit() -> None:
     assert plan.key == "acme/vision"
 
 
+def test_plan_without_rings_is_one_ring_of_everybody_at_once() -> None:
+    document = written_plan().to_document()
+    del document["spec"]["rings"]
+    (ring,) = converted(ReleasePlan.from_document(document)).rings
+    assert (ring.name, ring.selector, ring.size) == ("all", None, None)
+    assert ring.in_flight.of(1000) == 1000
+    assert (ring.minimum, ring.soak, ring.max_failed) == (1, timedelta(minutes=10), Count(0))
+    assert (ring.rehearsal, ring.needs_approval, ring.windows, ring.spread_by) == (None, False, (), ())
+
+
+def test_ring_has_all_that_a_person_may_ask_of_it() -> None:
+    first, second = converted(
+        written_plan(
+            rings=[
+                {
+                    "name": "canary",
+                    "size": 3,
+                    "spreadBy": ["hardware", "customer"],
+                    "rehearsal": {"devices": 2, "breakOne": True},
+                    "approval": "Manual",
+                    "window": OFFICE_HOURS,
+                },
+                {"name": "all", "size": "100%", "rehearsal": {"devices": 1}, "approval": "Automatic"},
+            ]
+        )
+    ).rings
+    assert first.spread_by == ("hardware", "customer")
+    assert (first.rehearsal, second.rehearsal) == (Rehearsal(2, break_one=True), Rehearsal(1, break_one=False))
+    assert (first.needs_approval, second.needs_approval) == (True, False)
+    assert (first.windows, second.windows) == ((IN_OFFICE_HOURS,), ())
+
+
+def test_window_goes_by_the_wall_clock_of_its_zone_when_summer_time_begins() -> None:
+    (ring,) = converted(written_plan(rings=[{"name": "all", "size": "100%", "window": OFFICE_HOURS}])).rings
+    (window,) = ring.windows
+    assert not window.is_open(datetime(2026, 3, 27, 7, 30, tzinfo=UTC))
+    assert window.is_open(datetime(2026, 3, 30, 7, 30, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlinn", "Europe", "Mars/Olympus/Mons", "localtime"])
+def test_plan_is_refused_by_field_when_a_window_is_in_no_time_zone(zone: str) -> None:
+    rings = [{"name": "all", "size": "100%", "window": OFFICE_HOURS | {"timeZone": zone}}]
+    with pytest.raises(InvalidDocument, match=rf"spec\.rings\[0\]\.window\.timeZone: '{zone}' .*IANA"):
+        written_plan(rings=rings)
+
+
+def test_plan_has_its_rules_for_offline_and_failing_devices() -> None:
+    plan = converted(
+        written_plan(
+            success={"of": "Target", "offlineGrace": "36h"},
+            retries={"attempts": 7, "backoff": "90s"},
+            rollback={"automatic": False, "scope": "Segment", "verify": "3m"},
+            retain="336h",
+        )
+    )
+    assert (plan.success.of, plan.success.offline_grace) == (Denominator.TARGET, timedelta(hours=36))
+    assert plan.retries == RetryPolicy(7, timedelta(seconds=90))
+    assert (plan.rollback.automatic, plan.rollback.scope, plan.rollback.verify) == (
+        False,
+        Scope.SEGMENT,
+        timedelta(minutes=3),
+    )
+    assert plan.retain == timedelta(days=14)
+
+
+def test_plan_has_the_defaults_of_decisions_when_a_person_leaves_them() -> None:
+    plan = converted(written_plan())
+    assert (plan.success.of, plan.success.offline_grace) == (Denominator.STARTED, OFFLINE_GRACE)
+    assert (plan.retries, plan.rollback.scope, plan.retain) == (RetryPolicy(), Scope.PLAN, timedelta(0))
+    assert plan.irreversible == frozenset()
+
+
+def test_plan_knows_the_planes_that_cannot_be_taken_back() -> None:
+    def version(plane: str, **more: object) -> Json:
+        return {"version": "7.2.0", "artifact": f"registry.example/vision/{plane}@{DIGEST}", **more}
+
+    versions = {
+        "firmware": version("firmware"),
+        "model": version("model", irreversible=True),
+        "config": version("config", irreversible=False),
+    }
+    assert converted(written_plan(versions=versions)).irreversible == {Plane.MODEL}
+
+
 def test_plan_tightens_what_an_artifact_declares_and_never_loosens_it() -> None:
     declared = Requirement(Plane.FIRMWARE, VersionRange.parse(">=2.0.0"))
     versions = {
@@ -99,6 +192,63 @@ def test_signals_of_one_name_are_told_apart_by_their_rule() -> None:
     assert signals[0].interval == timedelta(seconds=15)
 
 
+def test_signal_has_all_that_a_person_may_ask_of_it() -> None:
+    written = rule("a", "latency").to_document()
+    written["spec"]["signals"][0] |= {
+        "failureLimit": 2,
+        "totalFailureLimit": 5,
+        "initialDelay": "90s",
+        "onNoData": "Fail",
+        "onProviderError": "Halt",
+        "waitLimit": "1h",
+        "dryRun": True,
+    }
+    (signal,) = signals_from({"a": HealthRule.from_document(written).spec})
+    assert (signal.failure_limit, signal.total_failure_limit) == (2, 5)
+    assert (signal.initial_delay, signal.wait_limit) == (timedelta(seconds=90), timedelta(hours=1))
+    assert signal.when(Result.NO_DATA) is WhenUnclear.FAIL
+    assert signal.when(Result.PROVIDER_ERROR) is WhenUnclear.HALT
+    assert signal.when(Result.INCONCLUSIVE) is WhenUnclear.WAIT
+    assert signal.dry_run
+
+
+def test_signal_waits_for_ever_and_counts_when_a_person_says_nothing_else() -> None:
+    (signal,) = signals_from({"a": rule("a", "latency").spec})
+    assert {signal.when(result) for result in Result} == {WhenUnclear.WAIT}
+    assert (signal.total_failure_limit, signal.wait_limit, signal.initial_delay) == (None, None, timedelta(0))
+    assert not signal.dry_run
+
+
+def test_resource_probes_have_the_names_that_devices_are_told() -> None:
+    def probes(*found: Json) -> HealthRule:
+        return HealthRule.from_document(
+            {
+                "kind": "HealthRule",
+                "metadata": {"name": "r"},
+                "spec": {"probes": [{"blames": ["model"], **probe} for probe in found]},
+            }
+        )
+
+    disk = {"name": "disk", "kind": "DiskHeadroom", "min": "512Mi"}
+    spare = {"name": "spare", "kind": "DiskHeadroom", "min": "1Gi"}
+    rules = {"a": probes(disk, spare).spec, "b": probes({"name": "disk", "kind": "InferenceAlive"}).spec}
+    assert resource_probes_from(rules) == {"a-disk", "spare"}
+    assert plan_from("acme", "vision", written_plan().spec, rules, {}).resource_probes == {"a-disk", "spare"}
+
+
+def test_group_has_its_rules_and_its_numbers() -> None:
+    def group(**spec: object) -> DeviceGroup:
+        return DeviceGroup.from_document(
+            {"kind": "DeviceGroup", "metadata": {"name": "cameras"}, "spec": {"selector": {}, **spec}}
+        )
+
+    strict = group(paused=True, maxUnavailable="10%", window=OFFICE_HOURS)
+    assert group_rules_from(strict.spec, 60, 2) == GroupRules(
+        paused=True, windows=(IN_OFFICE_HOURS,), max_unavailable=Share(Fraction(1, 10)), devices=60, unavailable=2
+    )
+    assert group_rules_from(group().spec, 60, 2) == GroupRules(devices=60, unavailable=2)
+
+
 def test_selector_means_what_kubernetes_means() -> None:
     written = LabelSelector.from_document(
         {
@@ -119,6 +269,13 @@ def test_hold_without_scope_covers_every_device() -> None:
     assert hold.covers_device(DeviceName("any"), {}, frozenset())
     assert hold.covers_version(Plane.MODEL, ContentDigest(DIGEST))
     assert not hold.covers_version(Plane.CONFIG, ContentDigest(DIGEST))
+    assert hold.in_flight is InFlight.FINISH
+
+
+def test_hold_says_whether_devices_that_are_changing_return() -> None:
+    spec = {"scope": {"devices": ["cam-1"]}, "inFlight": "Return", "reason": "repair"}
+    hold = hold_from(Hold.from_document({"kind": "Hold", "metadata": {"name": "repair"}, "spec": spec}))
+    assert hold.in_flight is InFlight.RETURN
 
 
 def edge_device(**changes: object) -> Json:
@@ -166,6 +323,16 @@ def test_device_is_read_with_its_order_and_its_own_word() -> None:
     assert device.begun
     assert device.in_flight
     assert device.assigned[Plane.MODEL].artifact == ""
+    assert (device.step.attempt, device.step.drill) == (1, None)
+
+
+@pytest.mark.parametrize("drill", Drill)
+def test_device_is_read_with_the_attempt_and_the_rehearsal_of_its_step(drill: Drill) -> None:
+    step = {"number": 4, "plane": "model", "type": "Install", "issued": "2026-01-05T12:00:00Z"}
+    desired = {"step": step | {"attempt": 3, "rehearsal": drill.value}}
+    device = device_from(edge_device(spec={"class": "esp32", "gateway": "gw-eu", "desired": desired}))
+    assert device.step is not None
+    assert (device.step.attempt, device.step.drill) == (3, drill)
 
 
 @pytest.mark.parametrize("spec", [{"pins": {"model": DIGEST}}, {"mode": "Safe"}, {"node": "n1"}, {"revoked": True}])
@@ -178,6 +345,20 @@ def test_device_gets_no_orders_when_a_person_asks_for_what_we_cannot_keep(spec: 
     [
         {"spec": {}},
         {"spec": {"class": "esp32", "desired": {"step": {"number": 1, "plane": "nose", "type": "Install"}}}},
+        {
+            "spec": {
+                "class": "esp32",
+                "desired": {
+                    "step": {
+                        "number": 1,
+                        "plane": "model",
+                        "type": "Install",
+                        "issued": "2026-01-05T12:00:00Z",
+                        "rehearsal": "Explode",
+                    }
+                },
+            }
+        },
         {"status": {"planes": {"model": {"state": "Sleeping"}}}},
         {"status": {"conditions": [{}]}},
     ],
@@ -185,51 +366,3 @@ def test_device_gets_no_orders_when_a_person_asks_for_what_we_cannot_keep(spec: 
 def test_device_that_cannot_be_read_is_refused_by_name(changes: Json) -> None:
     with pytest.raises(Refused, match="cam-1"):
         device_from(edge_device(**changes))
-
-
-times = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
-planes = st.lists(st.sampled_from(Plane), unique=True, max_size=3).map(tuple)
-states = st.builds(
-    RevisionState,
-    revision=st.from_regex(r"[a-f0-9]{10}-[1-9]", fullmatch=True).map(RevisionName),
-    counter=st.integers(1, 10**6),
-    hash=st.from_regex(r"[a-f0-9]{10}", fullmatch=True),
-    phase=st.sampled_from(Phase),
-    since=times,
-    ring=st.integers(0, 63),
-    plane=st.none() | st.sampled_from(Plane),
-    suspects=planes,
-    reverted=planes,
-    beside=planes,
-    cause=st.none() | st.builds(Because, st.sampled_from(Reason), st.text(max_size=50)),
-    tallies=st.lists(
-        st.builds(Tally, st.from_regex(r"[a-z]{1,9}", fullmatch=True), st.integers(0, 9), times), max_size=4
-    ).map(tuple),
-)
-
-
-@given(states)
-def test_state_comes_back_from_the_status_as_it_was(state: RevisionState) -> None:
-    document = {"revision": state.revision, "phase": state.phase.value, "progress": progress_of(state)}
-    assert state_from(ReleasePlanStatus.from_document(document)) == state
-
-
-def test_longest_state_fits_the_status() -> None:
-    names = [f"s{number:02}".ljust(63, "x") for number in range(16)]
-    rules = {f"r.{number:02}".ljust(253, "x"): rule("any", *names).spec for number in range(16)}
-    at = datetime(2026, 3, 2, tzinfo=UTC)
-    tallies = tuple(Tally(signal.name, 3, at) for signal in signals_from(rules))
-    cause = Because(Reason.SIGNAL_FAILED, "0.41 is below the minimum of 0.9; " * 1000)
-    state = RevisionState(
-        RevisionName("3f9c2a1b4d-1"), 1, "3f9c2a1b4d", Phase.ROLLING_BACK, at, cause=cause, tallies=tallies
-    )
-    document = {"revision": state.revision, "phase": state.phase.value, "progress": progress_of(state)}
-    found = state_from(ReleasePlanStatus.from_document(document))
-    assert found is not None
-    assert found.tallies == tallies
-    assert found.cause is not None
-    assert cause.message.startswith(found.cause.message)
-
-
-def test_plan_without_a_revision_has_no_state() -> None:
-    assert state_from(ReleasePlanStatus()) is None

@@ -166,7 +166,15 @@ def plan_status() -> ReleasePlanStatus:
             "phaseSince": NOW - timedelta(minutes=9),
             "ring": "everyone-in-europe",
             "rings": [
-                {"name": "canary", "target": 3, "started": 3, "confirmed": 2, "verdict": "Fail", "soakStarted": NOW}
+                {
+                    "name": "canary",
+                    "target": 3,
+                    "started": 3,
+                    "confirmed": 2,
+                    "verdict": "Fail",
+                    "soakStarted": NOW,
+                    "errorBudgetSpent": "0.125",
+                }
             ],
             "culprit": {
                 "plane": "model",
@@ -176,6 +184,8 @@ def plan_status() -> ReleasePlanStatus:
                 "hold": "model-aa",
             },
             "lastHandledRequest": "approve@3f9c2a1b4d-12/eu/1",
+            "requestAnswer": {"reason": "Approved", "message": "anna lets ring eu start"},
+            "evidence": [verdict],
             "history": [
                 {"revision": "3f9c2a1b4d-11", "versions": {"model": "7.1.0"}, "phase": "Succeeded", "ended": NOW}
             ],
@@ -194,7 +204,26 @@ def plan_status() -> ReleasePlanStatus:
                 "suspects": ["model", "firmware"],
                 "beside": ["config"],
                 "cause": {"reason": "SignalFailed", "message": "latency-p95 is 0.31"},
-                "signals": [{"name": "latency-p95", "failures": 2, "lastAt": NOW}],
+                "ringSince": NOW,
+                "segment": {"key": "backstay.dev/hardware", "value": "rev-b"},
+                "confinedToRing": True,
+                "askedBy": "system:serviceaccount:acme:anna",
+                "approved": 2,
+                "pardoned": [0, 3],
+                "retriedAt": NOW,
+                "haltedFrom": "Soaking",
+                "drills": [{"device": "cam-0001", "kind": "Break", "stage": "Mending"}],
+                "rehearsed": ["canary"],
+                "signals": [
+                    {
+                        "name": "latency-p95",
+                        "failures": 2,
+                        "total": 5,
+                        "looks": 7,
+                        "lastAt": NOW,
+                        "unclearSince": NOW,
+                    }
+                ],
                 "verdicts": [verdict],
             },
             "conditions": [READY.to_document()],

@@ -1,27 +1,45 @@
-"""What people write ⇄ what decisions look at: plans, health rules, holds, selectors."""
+"""What people write ⇄ what decisions look at: plans, health rules, groups, holds, selectors."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Final
+from zoneinfo import ZoneInfo
 
+from backstay.api.devicegroup import DeviceGroupSpec
 from backstay.api.healthrule import Compare, HealthRuleSpec
 from backstay.api.healthrule import Signal as WrittenSignal
 from backstay.api.hold import Hold as WrittenHold
-from backstay.api.releaseplan import PlaneVersion, ReleasePlanSpec
+from backstay.api.probes import ProbeKind
+from backstay.api.releaseplan import Approval, PlaneVersion, ReleasePlanSpec
+from backstay.api.releaseplan import Rehearsal as WrittenRehearsal
+from backstay.api.releaseplan import Retries as WrittenRetries
 from backstay.api.releaseplan import Ring as WrittenRing
+from backstay.api.releaseplan import Rollback as WrittenRollback
+from backstay.api.releaseplan import Success as WrittenSuccess
+from backstay.api.reporting import reporting_signals
 from backstay.api.scalars import parse_duration, parse_fraction
 from backstay.api.selectors import LabelSelector
+from backstay.api.windows import Day
+from backstay.api.windows import Window as WrittenWindow
 from backstay.core.devices import DeviceName
+from backstay.core.failures import RetryPolicy
 from backstay.core.holds import Hold
-from backstay.core.plan import Count, Plan, Ring, RollbackPolicy, Share, Size, Success
+from backstay.core.observed import GroupRules
+from backstay.core.plan import Count, Plan, Rehearsal, Ring, RollbackPolicy, Share, Size, Success
 from backstay.core.planes import ContentDigest, Plane, Release, Requirement, VersionRange
 from backstay.core.selectors import EVERYTHING, MatchExpression, Operator, Selector
-from backstay.core.signals import Comparison, Direction, Signal
+from backstay.core.signals import Comparison, Direction, Signal, WhenUnclear
+from backstay.core.windows import Window
 
 _CHEAPEST_FIRST: Final = RollbackPolicy().order
+_EVERYBODY: Final = WrittenRing(name="all", in_flight="100%")
+"""The one ring of a plan that names none."""
+_RESOURCES: Final = frozenset({ProbeKind.DISK_HEADROOM})
+_WEEK: Final = {day: number for number, day in enumerate(Day)}
 
 
 def plan_from(
@@ -37,19 +55,21 @@ def plan_from(
         namespace=namespace,
         name=name,
         target={plane: tightened(release, versions[plane]) for plane, release in releases.items()},
-        rings=tuple(ring_from(ring) for ring in spec.rings),
-        success=Success(Fraction(parse_fraction(spec.success.confirmed)), spec.success.min_confirmed),
+        rings=tuple(ring_from(ring) for ring in spec.rings or (_EVERYBODY,)),
+        success=_success(spec.success),
         deadlines={
             Plane.FIRMWARE: parse_duration(spec.deadlines.firmware),
             Plane.MODEL: parse_duration(spec.deadlines.model),
             Plane.CONFIG: parse_duration(spec.deadlines.config),
         },
         signals=signals_from(rules),
-        rollback=RollbackPolicy(
-            spec.rollback.automatic, _whole_order(spec.rollback.order), parse_duration(spec.rollback.verify)
-        ),
+        rollback=_rollback(spec.rollback),
         stability=parse_duration(spec.stability_window),
         paused=spec.paused,
+        irreversible=frozenset(plane for plane, version in versions.items() if version.irreversible),
+        retries=_retries(spec.retries),
+        retain=timedelta(0) if spec.retain is None else parse_duration(spec.retain),
+        resource_probes=resource_probes_from(rules),
     )
 
 
@@ -73,6 +93,36 @@ def ring_from(ring: WrittenRing) -> Ring:
         in_flight=size_from(ring.in_flight),
         max_failed=size_from(ring.max_failed),
         min_samples=ring.min_samples,
+        spread_by=ring.spread_by,
+        rehearsal=None if ring.rehearsal is None else _rehearsal(ring.rehearsal),
+        needs_approval=ring.approval is Approval.MANUAL,
+        windows=windows_from(ring.window),
+    )
+
+
+def windows_from(written: WrittenWindow | None) -> tuple[Window, ...]:
+    """The window as one that must be open; none where there is none."""
+    return () if written is None else (window_from(written),)
+
+
+def window_from(written: WrittenWindow) -> Window:
+    """A window on the wall clock of its time zone."""
+    return Window(
+        days=frozenset(_WEEK[day] for day in written.days),
+        start=time.fromisoformat(written.start),
+        end=time.fromisoformat(written.end),
+        zone=ZoneInfo(written.time_zone),
+    )
+
+
+def group_rules_from(spec: DeviceGroupSpec, devices: int, unavailable: int) -> GroupRules:
+    """What a group demands of all plans, and how many of its devices there are and are changing or unhealthy."""
+    return GroupRules(
+        paused=spec.paused,
+        windows=windows_from(spec.window),
+        max_unavailable=None if spec.max_unavailable is None else size_from(spec.max_unavailable),
+        devices=devices,
+        unavailable=unavailable,
     )
 
 
@@ -94,13 +144,36 @@ def selector_from(written: LabelSelector) -> Selector:
 
 
 def signals_from(rules: Mapping[str, HealthRuleSpec]) -> tuple[Signal, ...]:
-    """The signals of all rules, in the order of their names; two of one name are told apart by their rule."""
+    """The signals of all rules, in the order of their names, each rule's own before those that `minReporting` makes.
+
+    Two of one name are told apart by their rule.
+    """
+    made = {rule: reporting_signals(rule, spec) for rule, spec in rules.items()}
     names = Counter(signal.name for spec in rules.values() for signal in spec.signals)
+    names.update(signal.name for signals in made.values() for signal in signals)
     return tuple(
-        _signal(signal, spec, rule, f"{rule}-{signal.name}" if names[signal.name] > 1 else signal.name)
+        signal
         for rule, spec in sorted(rules.items())
-        for signal in spec.signals
+        for signal in (
+            *(_signal(own, spec, rule, _told_apart(own.name, rule, names)) for own in spec.signals),
+            *made[rule],
+        )
     )
+
+
+def resource_probes_from(rules: Mapping[str, HealthRuleSpec]) -> frozenset[str]:
+    """The probes that look at what a device has left, by the names under which devices are told to run them."""
+    names = Counter(probe.name for spec in rules.values() for probe in spec.probes)
+    return frozenset(
+        _told_apart(probe.name, rule, names)
+        for rule, spec in rules.items()
+        for probe in spec.probes
+        if probe.kind in _RESOURCES
+    )
+
+
+def _told_apart(name: str, rule: str, names: Mapping[str, int]) -> str:
+    return f"{rule}-{name}" if names[name] > 1 else name
 
 
 def hold_from(written: WrittenHold) -> Hold:
@@ -115,6 +188,7 @@ def hold_from(written: WrittenHold) -> Hold:
         versions=frozenset((held.plane, ContentDigest(held.digest)) for held in spec.versions),
         reason=spec.reason,
         until=spec.until,
+        in_flight=spec.in_flight,
     )
 
 
@@ -127,6 +201,13 @@ def _signal(written: WrittenSignal, spec: HealthRuleSpec, rule: str, name: str) 
         maximum=None if written.max is None else Decimal(written.max),
         comparison=None if written.compare is None else _comparison(written.compare),
         failure_limit=written.failure_limit,
+        total_failure_limit=written.total_failure_limit,
+        initial_delay=parse_duration(written.initial_delay),
+        on_no_data=WhenUnclear(written.on_no_data),
+        on_provider_error=WhenUnclear(written.on_provider_error),
+        on_inconclusive=WhenUnclear(written.on_inconclusive),
+        wait_limit=None if written.wait_limit is None else parse_duration(written.wait_limit),
+        dry_run=written.dry_run,
         interval=parse_duration(spec.interval),
         rule=rule,
     )
@@ -134,6 +215,32 @@ def _signal(written: WrittenSignal, spec: HealthRuleSpec, rule: str, name: str) 
 
 def _comparison(written: Compare) -> Comparison:
     return Comparison(Direction(written.direction), Decimal(written.effect), parse_fraction(written.confidence))
+
+
+def _success(written: WrittenSuccess) -> Success:
+    return Success(
+        confirmed=Fraction(parse_fraction(written.confirmed)),
+        min_confirmed=written.min_confirmed,
+        of=written.of,
+        offline_grace=parse_duration(written.offline_grace),
+    )
+
+
+def _rehearsal(written: WrittenRehearsal) -> Rehearsal:
+    return Rehearsal(written.devices, break_one=bool(written.break_one))
+
+
+def _retries(written: WrittenRetries) -> RetryPolicy:
+    return RetryPolicy(written.attempts, parse_duration(written.backoff))
+
+
+def _rollback(written: WrittenRollback) -> RollbackPolicy:
+    return RollbackPolicy(
+        automatic=written.automatic,
+        order=_whole_order(written.order),
+        verify=parse_duration(written.verify),
+        scope=written.scope,
+    )
 
 
 def _whole_order(written: Iterable[Plane]) -> tuple[Plane, ...]:

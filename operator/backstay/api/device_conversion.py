@@ -13,6 +13,7 @@ from backstay.core.devices import (
     Assignment,
     Device,
     DeviceName,
+    Drill,
     PlaneState,
     PlaneStatus,
     RevisionName,
@@ -25,6 +26,7 @@ from backstay.errors import Refused
 Json = dict[str, Any]
 
 _STATES: Final = {state.value: state for state in PlaneState}
+_DRILLS: Final = {None: None} | {drill.value: drill for drill in Drill}
 _TYPES: Final = {step_type.value: step_type for step_type in StepType}
 _PLANES: Final = tuple((plane, plane.value) for plane in Plane)
 _PLANE_NAMED: Final = {plane.value: plane for plane in Plane}
@@ -124,6 +126,8 @@ def _step(desired: Json) -> Step | None:
         issued=issued,
         expires=_time(desired.get("expires")) or issued,
         withdrawn=bool(step.get("withdrawn")),
+        attempt=step.get("attempt") or 1,
+        drill=_DRILLS[step.get("rehearsal")],
     )
 
 

@@ -23,9 +23,9 @@ class DeviceGroupSpec(Written):
     namespace."""
     max_unavailable: PositiveCountOrPercentage | None = None
     """How many devices of the group may be changing or unhealthy at the same time, over all plans: a number, or a
-    percentage of the group, rounded up. Absent: only the plans' own limits hold."""
+    percentage of the group, rounded up. A rollback never waits for it. Absent: only the plans' own limits hold."""
     window: Window | None = None
-    """Hours in which devices of this group may start a change. Absent: any time."""
+    """Hours in which devices of this group may start a change, in every plan. Absent: any time."""
     paused: bool = False
     """True starts nothing new on the group's devices, in every plan. Devices that are changing finish, and a rollback
     goes on. Default: false."""

@@ -18,7 +18,7 @@ from backstay.api.scalars import (
     ObjectName,
     ShortText,
 )
-from backstay.core.devices import PlaneState, StepType
+from backstay.core.devices import Drill, PlaneState, StepType
 from backstay.core.planes import Plane
 
 _HAS_PLANE = " || ".join(f"(self.step.plane == '{plane}' && has(self.{plane}))" for plane in Plane)
@@ -92,6 +92,11 @@ class Step(Reported):
     """When it was ordered."""
     withdrawn: bool | None = None
     """True takes the order back: a device that has not begun it leaves it alone. Its number stays used."""
+    attempt: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Grows by one while the same change is ordered again because it could not be delivered. Absent: the first."""
+    rehearsal: Drill | None = None
+    """Set where the step belongs to a rehearsal and says nothing about the version. RoundTrip: the device goes back, or
+    forward again. Break: a probe fails on purpose, and the device must fall back by itself. Absent: none."""
 
 
 class Desired(Reported):

@@ -1,7 +1,7 @@
 """HealthRule: what healthy means, to Prometheus and on the device."""
 
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -14,9 +14,11 @@ from backstay.api.scalars import (
     Cell24,
     Confidence,
     DecimalText,
+    Duration,
     Interval,
     Name,
     PositiveDecimalText,
+    PositiveDuration,
     PositivePercentage,
 )
 from backstay.core.planes import Plane
@@ -58,6 +60,16 @@ class WhenProviderError(StrEnum):
     HALT = "Halt"
 
 
+class WhenInconclusive(StrEnum):
+    """What a comparison that cannot tell does to the gate."""
+
+    WAIT = "Wait"
+    HALT = "Halt"
+
+
+_MADE_BY_THE_RULE: Final = ("reporting", "metrics", "logs")
+
+
 class Signal(Written):
     """A Prometheus query that is evaluated over a ring, again and again while it soaks. A value on a limit passes."""
 
@@ -82,6 +94,11 @@ class Signal(Written):
                 "the query must restrict backstay_device_info by ${scope}, or it would judge other rings too",
                 at=".query",
             ),
+            rule(
+                "has(self.compare) || self.onInconclusive == 'Wait'",
+                "onInconclusive belongs to compare: nothing else is ever inconclusive",
+                at=".onInconclusive",
+            ),
         )
     )
 
@@ -92,8 +109,8 @@ class Signal(Written):
     query: Annotated[str, Field(min_length=1, max_length=4096)]
     """PromQL that gives one number for the ring; with `compare`, one series for each device. `${scope}` becomes the
     labels of the ring's devices and stands on backstay_device_info:
-    `m * on(namespace, device) group_left() backstay_device_info{${scope}}`. The plan's namespace is added to every
-    selector."""
+    `m * on(namespace, device) group_left() backstay_device_info{${scope}}`. `${since}` becomes the Unix time at which
+    the present phase of the ring began to be watched. The plan's namespace is added to every selector."""
     min: DecimalText | None = None
     """The lowest healthy value, as a decimal string such as '0.95'."""
     max: DecimalText | None = None
@@ -102,12 +119,27 @@ class Signal(Written):
     """Compares with devices that still run the old versions, in place of fixed limits."""
     failure_limit: Annotated[int, Field(ge=1, le=100)] = 3
     """So many failed evaluations in a row fail the ring. Default: 3."""
+    total_failure_limit: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """So many failed evaluations in one phase fail the ring, however many passes lie between them. Absent: only those
+    in a row count."""
+    initial_delay: Duration = "0s"
+    """How long after a phase began its evaluations say nothing yet, because the devices have only just changed; a soak
+    lasts at least as long. Default: 0s."""
     on_no_data: WhenNoData = WhenNoData.WAIT
     """What an empty answer does; it never passes. Wait: the ring waits for data. Halt: it stops for a person. Fail: it
     counts as a failure. Default: Wait."""
     on_provider_error: WhenProviderError = WhenProviderError.WAIT
     """What an unreachable or refusing Prometheus does; it never passes and never rolls back. Wait: the ring waits.
     Halt: it stops for a person. Default: Wait."""
+    on_inconclusive: WhenInconclusive = WhenInconclusive.WAIT
+    """What a comparison does that has too few devices on one side; it is excused only where the release itself has left
+    none to compare with. Wait: the ring waits for more. Halt: it stops for a person. Default: Wait."""
+    wait_limit: PositiveDuration | None = None
+    """How long the ring waits for a signal without an answer that counts before it stops for a person. Absent: for
+    ever."""
+    dry_run: bool = False
+    """True evaluates the signal and shows its verdicts, and no gate asks for it: to try a signal out before it can stop
+    anything. Default: false."""
 
 
 class HealthRuleSpec(Written):
@@ -116,9 +148,17 @@ class HealthRuleSpec(Written):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                "(has(self.signals) && size(self.signals) > 0) || (has(self.probes) && size(self.probes) > 0)",
-                "at least one signal or probe is needed",
-            )
+                "(has(self.signals) && size(self.signals) > 0) || (has(self.probes) && size(self.probes) > 0) || "
+                "has(self.minReporting)",
+                "at least one signal or probe is needed, or minReporting",
+            ),
+            rule(
+                "!has(self.minReporting) || !has(self.signals) || "
+                f"!self.signals.exists(s, s.name in {list(_MADE_BY_THE_RULE)})",
+                "with minReporting, reporting, metrics and logs are signals that the rule makes itself: "
+                "take other names",
+                at=".signals",
+            ),
         )
     )
 
@@ -127,7 +167,9 @@ class HealthRuleSpec(Written):
     signals: Annotated[tuple[Signal, ...], Field(max_length=16, json_schema_extra=list_map("name"))] = ()
     """Queries that must pass for a ring to pass."""
     min_reporting: PositivePercentage | None = None
-    """Share of the ring's reachable devices that must report version and health before any signal counts."""
+    """Share of the ring's reachable devices that must be heard of while the ring is watched. It makes three signals of
+    its own, which blame every plane: `reporting` for the devices that report version and health, `metrics` for those of
+    which a report has arrived since the watch began, and `logs` for those of which a log line has. Absent: none."""
     probes: Annotated[tuple[Probe, ...], Field(max_length=16, json_schema_extra=list_map("name"))] = ()
     """Checks that must pass on a device before it confirms."""
 

@@ -1,6 +1,5 @@
 """Hold: a standing order that stops changes."""
 
-from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field
@@ -10,6 +9,7 @@ from backstay.api.resource import Column, Reported, Resource, Served, Written
 from backstay.api.rules import SET, list_map, rule, rules
 from backstay.api.scalars import Cell16, Cell24, Digest, ObjectName
 from backstay.api.selectors import LabelSelector
+from backstay.core.holds import InFlight
 from backstay.core.planes import Plane
 
 
@@ -44,13 +44,6 @@ class HeldVersion(Written):
     """SHA-256 of its content, the payload bytes themselves, so that packing it anew evades nothing."""
 
 
-class InFlight(StrEnum):
-    """What becomes of devices that are changing when the hold comes."""
-
-    FINISH = "Finish"
-    RETURN = "Return"
-
-
 class HoldSpec(Written):
     """What is stopped, and why. It cannot be changed: delete the hold to lift it, and create another."""
 
@@ -71,8 +64,8 @@ class HoldSpec(Written):
     ] = ()
     """The versions that may not be installed. Absent: every change is stopped."""
     in_flight: InFlight = InFlight.FINISH
-    """What devices do that are changing already. Finish: they finish, or fall back by themselves. Return: they go back.
-    Default: Finish."""
+    """What devices do that are changing already. Finish: they finish, or fall back by themselves. Return: they go back
+    to what they ran before the change. A change that has not begun is taken back either way. Default: Finish."""
     reason: Annotated[str, Field(min_length=1, max_length=2048)]
     """Why, for the person who finds it at night."""
     until: AwareDatetime | None = None

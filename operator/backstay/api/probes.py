@@ -1,9 +1,9 @@
 """Checks that run on a device before it confirms a change."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 
 from backstay.api.resource import ApiModel, Reported, Written
 from backstay.api.rules import SET, rule, rules
@@ -20,6 +20,23 @@ class ProbeKind(StrEnum):
     SAMPLE_REPLAY = "SampleReplay"
     DISK_HEADROOM = "DiskHeadroom"
     NPU_READY = "NpuReady"
+    FAIL_ON_PURPOSE = "FailOnPurpose"
+
+
+_WRITTEN_KINDS: Final = tuple(kind.value for kind in ProbeKind if kind is not ProbeKind.FAIL_ON_PURPOSE)
+
+
+def _not_on_purpose(kind: ProbeKind) -> ProbeKind:
+    if kind is ProbeKind.FAIL_ON_PURPOSE:
+        message = "FailOnPurpose is the operator's own, for rehearsals"
+        raise ValueError(message)
+    return kind
+
+
+WrittenKind = Annotated[
+    ProbeKind, AfterValidator(_not_on_purpose), WithJsonSchema({"type": "string", "enum": list(_WRITTEN_KINDS)})
+]
+"""A kind that a person may ask for."""
 
 
 class ProbeFields(ApiModel):
@@ -27,7 +44,7 @@ class ProbeFields(ApiModel):
 
     name: Name
     """Name of the probe, by which failures are reported."""
-    kind: ProbeKind
+    kind: WrittenKind
     """AgentConnected: the device has reached its gateway or server. InputPresent: an input delivers data.
     InferenceAlive: the model answers. SampleReplay: the model answers known samples as it should. DiskHeadroom: enough
     storage is free. NpuReady: the accelerator is there."""
@@ -71,6 +88,7 @@ class Probe(ProbeFields, Written):
                 "min belongs to DiskHeadroom, which needs it",
                 at=".min",
             ),
+            rule("self.name != 'rehearsal'", "rehearsal is the name of the operator's own probe", at=".name"),
         )
     )
 
@@ -80,3 +98,6 @@ class Probe(ProbeFields, Written):
 
 class ResolvedProbe(ProbeFields, Reported):
     """A probe as the device is told to run it."""
+
+    kind: ProbeKind
+    """As in a HealthRule; FailOnPurpose always fails, and is given to a device that rehearses falling back."""

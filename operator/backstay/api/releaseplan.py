@@ -1,7 +1,7 @@
 """ReleasePlan: which versions a fleet shall run, and how carefully it gets there."""
 
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
@@ -25,6 +25,7 @@ from backstay.api.scalars import (
 )
 from backstay.api.selectors import LabelSelector
 from backstay.api.windows import Window
+from backstay.core.plan import Denominator, Scope
 from backstay.core.planes import Plane
 
 _SHRINKS = "sizes count earlier rings too, so they must not shrink from ring to ring"
@@ -59,7 +60,9 @@ class PlaneVersion(Written):
     """Tightens what the artifact declares about the other planes; it never loosens it. No device gets this version next
     to one that does not satisfy it."""
     irreversible: bool | None = None
-    """True says that this version cannot be taken back once it runs, so that a missing way back is not a refusal."""
+    """True says that this version cannot be taken back once it runs: a missing way back is then no refusal, and no
+    rollback and no rehearsal touches the plane. A gate that fails stops for a person where nothing else can go back.
+    Absent: it can be taken back."""
 
 
 class Versions(Written):
@@ -100,13 +103,6 @@ class SecretReference(Written):
     """Name of the Secret."""
 
 
-class Denominator(StrEnum):
-    """Of which devices a share is taken."""
-
-    STARTED = "Started"
-    TARGET = "Target"
-
-
 class Success(Written):
     """When enough devices of a ring run the new versions, by their own word, for the ring to pass."""
 
@@ -114,20 +110,26 @@ class Success(Written):
     """Share of the devices named by `of` that must have confirmed. It rounds up to whole devices. Default: 98%."""
     of: Denominator = Denominator.STARTED
     """Started counts the devices that were ordered to change, also those that fell silent since; Target counts every
-    device of the ring, also those that were offline from the beginning. Default: Started."""
+    device of the ring, and those that were offline from the beginning for as long as `offlineGrace` lasts.
+    Default: Started."""
     min_confirmed: Annotated[Count, Field(ge=1)] = 1
     """Number of devices that must have confirmed, whatever the share says. Default: 1."""
-    offline_grace: Duration | None = None
-    """How long a ring waits for devices that were offline before anything was ordered."""
+    offline_grace: Duration = "72h"
+    """How long after a ring's start it waits for devices that were offline before anything was ordered, where it cannot
+    pass without them. Whoever comes later catches up through the same gates. Default: 72h."""
 
 
 class Rehearsal(Written):
-    """Proves on healthy devices that going back works before the ring passes."""
+    """Proves on healthy devices that going back works before the ring passes.
+
+    A rehearsal that does not go as it should stops the rollout for a person. Its devices count in no gate meanwhile.
+    """
 
     devices: Annotated[int, Field(ge=1, le=100)]
     """How many confirmed devices go back and forward again."""
     break_one: bool | None = None
-    """True also makes one device that opted in, by label, fail on purpose, to see it fall back by itself."""
+    """True also makes one more device fail on purpose, to see it fall back by itself: a confirmed one that opted in by
+    the label `backstay.dev/may-break: "true"`. Absent: none is broken."""
 
 
 class Approval(StrEnum):
@@ -160,7 +162,8 @@ class Ring(Written):
     min: Count = 1
     """Number of devices that this ring adds at least, however small its size, and that must confirm. Default: 1."""
     spread_by: Annotated[tuple[LabelKey, ...], Field(max_length=8, json_schema_extra=SET)] = ()
-    """Labels whose every value must be represented in the ring, such as hardware or customer."""
+    """Labels such as hardware or customer: the ring takes at least one device for each value that occurs, also where
+    that makes it larger than its size."""
     soak: Duration = "10m"
     """How long the ring is watched, with every signal passing, before the next one starts. Default: 10m."""
     in_flight: PositiveCountOrPercentage = "20%"
@@ -174,7 +177,8 @@ class Ring(Written):
     rehearsal: Rehearsal | None = None
     """Recovery to be proved on this ring before it passes. Absent: none."""
     approval: Approval | None = None
-    """Manual waits for a person before the ring starts; Automatic does not."""
+    """Manual waits before the ring starts until a person approves it, by the annotation
+    `backstay.dev/request: approve@REVISION/RING/NONCE` on the plan; Automatic does not. Absent: Automatic."""
     window: Window | None = None
     """Hours in which devices of this ring may start a change. Absent: any time."""
 
@@ -207,11 +211,16 @@ class ConfirmWindow(Written):
     """For a config. Default: 2m."""
 
 
-class RollbackScope(StrEnum):
-    """How far a rollback reaches."""
+class Retries(Written):
+    """How a change that could not be delivered to a device is ordered again.
 
-    PLAN = "Plan"
-    RING = "Ring"
+    What never reached the device says nothing against the version: the device failed only once all its attempts did.
+    """
+
+    attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    """Orders in all, the first one included; 1 orders nothing again. Default: 3."""
+    backoff: PositiveDuration = "1m"
+    """How long is waited before the second order; each further wait is twice as long. Default: 1m."""
 
 
 class Rollback(Written):
@@ -231,15 +240,22 @@ class Rollback(Written):
     ] = ()
     """Which plane is reverted first where the evidence is even. Only planes that the plan manages may be named.
     Absent: config, model, firmware."""
-    scope: RollbackScope = RollbackScope.PLAN
-    """Plan takes back every device that this revision has reached; Ring only those of the ring that failed.
-    Default: Plan."""
+    scope: Scope = Scope.PLAN
+    """How far a rollback reaches. Plan takes back every device that this revision has reached. Ring takes back those of
+    the ring that failed. Segment takes back those that share the label on which the failing devices concentrate, and
+    all of them where there is none; the version is frozen for these devices alone. Default: Plan."""
     verify: Duration = "10m"
     """How long health is watched after each reverted plane before the next one is. Default: 10m."""
 
 
 def _per_plane(expression: str) -> str:
     return " && ".join(f"({expression.replace('PLANE', plane)})" for plane in Plane)
+
+
+_CAN_GO_BACK: Final = " || ".join(
+    f"(has(self.versions.{plane}) && !(has(self.versions.{plane}.irreversible) && self.versions.{plane}.irreversible))"
+    for plane in Plane
+)
 
 
 class ReleasePlanSpec(Written):
@@ -262,6 +278,11 @@ class ReleasePlanSpec(Written):
                 "a confirm window must not be longer than the deadline of its plane",
                 at=".confirmWindow",
             ),
+            rule(
+                "!has(self.rings) || !self.rings.exists(r, has(r.rehearsal)) || " + _CAN_GO_BACK,
+                "a ring rehearses going back, and every version of the plan is irreversible",
+                at=".rings",
+            ),
         )
     )
 
@@ -273,45 +294,51 @@ class ReleasePlanSpec(Written):
     """Credentials for the registry, of type kubernetes.io/dockerconfigjson. Absent: none."""
     success: Success = Success()
     """When enough devices of a ring have confirmed."""
-    rings: Annotated[
-        tuple[Ring, ...],
-        Field(
-            min_length=1,
-            max_length=64,
-            json_schema_extra=rules(
-                rule("self.all(r, self.exists_one(o, o.name == r.name))", "two rings have the same name"),
-                rule(
-                    "self.filter(r, has(r.size) && !has(r.select) && type(r.size) == int)"
-                    ".map(r, int(r.size)).isSorted()",
-                    _SHRINKS,
+    rings: (
+        Annotated[
+            tuple[Ring, ...],
+            Field(
+                min_length=1,
+                max_length=64,
+                json_schema_extra=rules(
+                    rule("self.all(r, self.exists_one(o, o.name == r.name))", "two rings have the same name"),
+                    rule(
+                        "self.filter(r, has(r.size) && !has(r.select) && type(r.size) == int)"
+                        ".map(r, int(r.size)).isSorted()",
+                        _SHRINKS,
+                    ),
+                    **ATOMIC,
                 ),
-                **ATOMIC,
             ),
-        ),
-    ]
+        ]
+        | None
+    ) = None
     """The steps of the rollout, in order. A device belongs to the first ring that takes it; a device that no ring takes
-    is left as it is."""
+    is left as it is. Absent: one ring named `all`, which takes every device at once."""
     health: Annotated[tuple[ObjectName, ...], Field(max_length=16, json_schema_extra=SET)] = ()
     """The HealthRules whose signals gate every ring and whose probes run on every device before it confirms."""
     deadlines: Deadlines = Deadlines()
     """How long a device may take for a step."""
     confirm_window: ConfirmWindow = ConfirmWindow()
     """How long a device tries a new version before it falls back."""
+    retries: Retries = Retries()
+    """How a change that could not be delivered is ordered again."""
     rollback: Rollback = Rollback()
     """What happens when a gate fails."""
     stability_window: Duration = "24h"
     """How long the whole fleet is watched after the last ring before the revision has succeeded. Until then the
     previous versions are not overwritten. Default: 24h."""
     retain: Duration | None = None
-    """How long devices with spare storage keep previous versions."""
+    """How long after a revision has succeeded the versions before it are kept for a return, by the operator and by
+    devices with spare storage. Absent: only what devices themselves keep to fall back to."""
     paused: bool = False
     """True starts nothing new. Devices that are changing finish, and a rollback goes on. Default: false."""
 
     @field_validator("rings")
     @classmethod
-    def _sizes_never_shrink(cls, rings: tuple[Ring, ...]) -> tuple[Ring, ...]:
+    def _sizes_never_shrink(cls, rings: tuple[Ring, ...] | None) -> tuple[Ring, ...] | None:
         # CEL checks the counts only: it cannot bound the length of a share, and the API server refuses to pay for that.
-        sizes = [ring.size for ring in rings if ring.select is None]
+        sizes = [ring.size for ring in rings or () if ring.select is None]
         shares = [parse_fraction(size) for size in sizes if isinstance(size, str)]
         counts = [size for size in sizes if isinstance(size, int)]
         if shares != sorted(shares) or counts != sorted(counts):

@@ -8,9 +8,23 @@ from pydantic import AwareDatetime, Field
 from backstay.api.conditions import Conditions
 from backstay.api.resource import Reported
 from backstay.api.rules import ATOMIC, list_map
-from backstay.api.scalars import Cell10, Cell16, Cell22, Count, DecimalText, Digest, LongText, Name, SemVer
+from backstay.api.scalars import (
+    Cell10,
+    Cell16,
+    Cell22,
+    Count,
+    DecimalText,
+    Digest,
+    LabelKey,
+    LongText,
+    Name,
+    ObjectName,
+    SemVer,
+)
+from backstay.core.devices import Drill
 from backstay.core.holds import Conviction
 from backstay.core.planes import Plane
+from backstay.core.revision import DrillStage
 from backstay.core.signals import Result
 
 RevisionText = Annotated[str, Field(max_length=32, pattern=r"^([a-f0-9]{8,16}-[0-9]{1,10})?$")]
@@ -28,6 +42,13 @@ SignalName = Annotated[str, Field(max_length=317)]
 """Name of a signal, after that of its HealthRule and a dash where two rules have one of that name."""
 
 LONGEST_CAUSE: Final = 4096
+LONGEST_QUERY: Final = 8192
+LONGEST_VERDICT: Final = 1024
+LONGEST_CALLER: Final = 256
+MOST_VERDICTS: Final = 20
+
+Evaluations = Annotated[int, Field(ge=0, le=1_000_000)]
+"""A number of evaluations of one signal."""
 
 
 class RevisionPhase(StrEnum):
@@ -58,12 +79,15 @@ class SignalVerdict(Reported):
     """Pass, Fail, Inconclusive, NoData or ProviderError."""
     value: Number | None = None
     """The value that the query returned, or the difference from the baseline; absent where there was none."""
-    query: Annotated[str, Field(max_length=8192)] = ""
+    query: Annotated[str, Field(max_length=LONGEST_QUERY)] = ""
     """The query as it was sent."""
-    message: Annotated[str, Field(max_length=1024)] = ""
+    message: Annotated[str, Field(max_length=LONGEST_VERDICT)] = ""
     """The verdict in words."""
     at: AwareDatetime
     """When it was asked."""
+
+
+Verdicts = Annotated[tuple[SignalVerdict, ...], Field(max_length=MOST_VERDICTS, json_schema_extra=ATOMIC)]
 
 
 class SignalProgress(Reported):
@@ -73,10 +97,16 @@ class SignalProgress(Reported):
     """Name of the signal."""
     rule: Annotated[str, Field(max_length=253)] = ""
     """Name of its HealthRule."""
-    failures: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    failures: Evaluations = 0
     """Failed evaluations in a row."""
+    total: Evaluations = 0
+    """Failed evaluations of the phase altogether."""
+    looks: Evaluations = 0
+    """Comparisons made in the phase, which share one error budget."""
     last_at: AwareDatetime | None = None
     """When it was last evaluated."""
+    unclear_since: AwareDatetime | None = None
+    """Since when it has been neither good nor bad; absent while it is either."""
 
 
 class Cause(Reported):
@@ -86,6 +116,26 @@ class Cause(Reported):
     """Why, in one CamelCase word."""
     message: Annotated[str, Field(max_length=LONGEST_CAUSE)] = ""
     """Why, in a sentence."""
+
+
+class SegmentLabel(Reported):
+    """One label and its value, on which failing devices concentrate."""
+
+    key: LabelKey
+    """Key of the label."""
+    value: Annotated[str, Field(max_length=63)] = ""
+    """Its value."""
+
+
+class DrillProgress(Reported):
+    """One device of a rehearsal."""
+
+    device: ObjectName
+    """Name of the EdgeDevice."""
+    kind: Drill
+    """RoundTrip: it goes back and forward again. Break: it fails on purpose as well."""
+    stage: DrillStage
+    """How far it has come."""
 
 
 class Progress(Reported):
@@ -100,6 +150,8 @@ class Progress(Reported):
     """Hash of the revision's contents."""
     ring_index: Annotated[int, Field(ge=-1, le=63)] = 0
     """Position of the current ring."""
+    ring_since: AwareDatetime | None = None
+    """When the current ring started."""
     since: AwareDatetime | None = None
     """When the present phase began."""
     plane: Plane | None = None
@@ -112,9 +164,27 @@ class Progress(Reported):
     """Planes that had to go back with a suspect, because the versions would not have fitted together without."""
     cause: Cause | None = None
     """Why the gate failed."""
-    signals: Annotated[tuple[SignalProgress, ...], Field(max_length=256, json_schema_extra=ATOMIC)] = ()
-    """Each signal's failures in a row."""
-    verdicts: Annotated[tuple[SignalVerdict, ...], Field(max_length=20, json_schema_extra=ATOMIC)] = ()
+    segment: SegmentLabel | None = None
+    """The label to whose devices a rollback is confined."""
+    confined_to_ring: bool = False
+    """Whether a rollback reaches only the devices of the current ring."""
+    asked_by: Annotated[str, Field(max_length=LONGEST_CALLER)] | None = None
+    """Who asked for the rollback; absent where a gate failed."""
+    approved: Annotated[int, Field(ge=0, le=64)] = 0
+    """So many rings, from the first, may start as far as approval goes."""
+    pardoned: Annotated[tuple[Count, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
+    """Failures that a person has accepted, ring by ring from the first."""
+    retried_at: AwareDatetime | None = None
+    """When a person let the devices try again that had failed before."""
+    halted_from: RevisionPhase | None = None
+    """The phase in which a halted rollout goes on when a person resumes it."""
+    drills: Annotated[tuple[DrillProgress, ...], Field(max_length=101, json_schema_extra=ATOMIC)] = ()
+    """The devices of the current ring's rehearsal."""
+    rehearsed: Annotated[tuple[Name, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
+    """The rings whose rehearsal has proved recovery."""
+    signals: Annotated[tuple[SignalProgress, ...], Field(max_length=304, json_schema_extra=ATOMIC)] = ()
+    """How each signal has stood in the present phase."""
+    verdicts: Verdicts = ()
     """The latest verdicts."""
 
 
@@ -144,7 +214,8 @@ class RingStatus(Reported):
     passed: AwareDatetime | None = None
     """When every gate had passed."""
     error_budget_spent: DecimalText | None = None
-    """What comparisons have spent of the soak's error budget, from 0 to 1. This version does not write it."""
+    """What comparisons have spent of the looks that the ring's watch plans for them, from 0; above 1 where the watch
+    lasts longer than planned. Absent where nothing is compared."""
 
 
 class Culprit(Reported):
@@ -190,6 +261,15 @@ class PastRevision(Reported):
     """Why it ended so."""
 
 
+class RequestAnswer(Reported):
+    """How a person's request was answered."""
+
+    reason: Annotated[str, Field(max_length=128)]
+    """In one CamelCase word: Approved, Resumed, Retried, RollbackAsked or RequestRefused."""
+    message: LongText = ""
+    """In a sentence: what happens now, or why nothing does."""
+
+
 class ReleasePlanSummary(Reported):
     """The columns of `kubectl get`, ready to print."""
 
@@ -219,7 +299,11 @@ class ReleasePlanStatus(Reported):
     culprit: Culprit | None = None
     """The version that was found guilty."""
     last_handled_request: Annotated[str, Field(max_length=512)] = ""
-    """The last `backstay.dev/request` that was carried out or refused. This version takes no requests."""
+    """The last `backstay.dev/request` that was carried out or refused. Each is answered once."""
+    request_answer: RequestAnswer | None = None
+    """How that request was answered."""
+    evidence: Verdicts = ()
+    """The verdicts that failed the gate, as they were then; absent where no signal did."""
     history: Annotated[tuple[PastRevision, ...], Field(max_length=10, json_schema_extra=ATOMIC)] = ()
     """How the last revisions ended, the latest first."""
     summary: ReleasePlanSummary = ReleasePlanSummary()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, StrictStr, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -80,6 +81,15 @@ def _not_zero(text: str) -> str:
 def _a_second_or_more(text: str) -> str:
     if parse_duration(text) < timedelta(seconds=1):
         raise _wrong(text, "must be 1s or more")
+    return text
+
+
+def _in_the_database(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (KeyError, ValueError, OSError) as error:
+        # A part of a name, such as Europe, is a directory.
+        raise _wrong(text, "is no time zone of the IANA database, such as Europe/Berlin") from error
     return text
 
 
@@ -218,13 +228,14 @@ TimeOfDay = Annotated[str, *_text(r"([01][0-9]|2[0-3]):[0-5][0-9]", "must be a t
 
 TimeZone = Annotated[
     str,
+    AfterValidator(_in_the_database),
     *_text(
-        r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}",
+        r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}",
         "must be a time zone of the IANA database, as Europe/Berlin",
         64,
     ),
 ]
-"""A time zone of the IANA database."""
+"""A time zone of the IANA database. Only the models know whether there is one of that name; CEL sees its form alone."""
 
 DeviceClassName = Annotated[str, *_text(_NAME, "must be the name of a device class, such as esp32", 63)]
 """Name of a device class; the set is open."""

@@ -84,6 +84,7 @@ def _shown(value: object) -> str:
 
 _NOT_YET: Final = "is not supported yet"
 _ALONE: Final = "it is not supported yet; leave it out"
+_WAIT_OR_HALT: Final = Only(frozenset({"Wait", "Halt"}))
 _PLANES: Final = Only(frozenset({"firmware", "model", "config"}))
 _PLANE_VERSION: Final[Mapping[str, Support]] = {
     "version": Acted(),
@@ -91,7 +92,7 @@ _PLANE_VERSION: Final[Mapping[str, Support]] = {
     "requires.firmware": Acted(),
     "requires.model": Acted(),
     "requires.config": Acted(),
-    "irreversible": Only(frozenset({False}), _NOT_YET),
+    "irreversible": Acted(),
 }
 _PROBE_KINDS: Final = frozenset({"AgentConnected", "InputPresent", "InferenceAlive", "SampleReplay"})
 
@@ -107,37 +108,39 @@ _RELEASE_PLAN: Final[Mapping[str, Support]] = {
     **_under("spec.versions.config", _PLANE_VERSION),
     "spec.pullSecretRef": Later("registries that ask for credentials are not supported yet; leave it out"),
     "spec.success.confirmed": Acted(),
-    "spec.success.of": Only(frozenset({"Started"}), _NOT_YET),
+    "spec.success.of": Only(frozenset({"Started", "Target"})),
     "spec.success.minConfirmed": Acted(),
-    "spec.success.offlineGrace": Later(_ALONE),
+    "spec.success.offlineGrace": Acted(),
     "spec.rings[].name": Acted(),
     "spec.rings[].select": Whole(),
     "spec.rings[].size": Acted(),
     "spec.rings[].min": Acted(),
-    "spec.rings[].spreadBy": Later(_ALONE),
+    "spec.rings[].spreadBy[]": Acted(),
     "spec.rings[].soak": Acted(),
     "spec.rings[].inFlight": Acted(),
     "spec.rings[].maxFailed": Acted(),
     "spec.rings[].minSamples": Acted(),
-    "spec.rings[].rehearsal": Later(_ALONE),
-    "spec.rings[].approval": Only(frozenset({"Automatic"}), f"{_NOT_YET}; spec.paused stops the plan by hand"),
-    "spec.rings[].window": Later(_ALONE),
+    "spec.rings[].rehearsal": Whole(),
+    "spec.rings[].approval": Only(frozenset({"Automatic", "Manual"})),
+    "spec.rings[].window": Whole(),
     "spec.health[]": Acted(),
     **_under("spec.deadlines", dict.fromkeys(("firmware", "model", "config"), Acted())),
     **_under("spec.confirmWindow", dict.fromkeys(("firmware", "model", "config"), Acted())),
+    "spec.retries.attempts": Acted(),
+    "spec.retries.backoff": Acted(),
     "spec.rollback.automatic": Acted(),
     "spec.rollback.order[]": _PLANES,
-    "spec.rollback.scope": Only(frozenset({"Plan"}), _NOT_YET),
+    "spec.rollback.scope": Only(frozenset({"Plan", "Ring", "Segment"})),
     "spec.rollback.verify": Acted(),
     "spec.stabilityWindow": Acted(),
-    "spec.retain": Later(_ALONE),
+    "spec.retain": Acted(),
     "spec.paused": Acted(),
 }
 
 _DEVICE_GROUP: Final[Mapping[str, Support]] = {
     "spec.selector": Whole(),
-    "spec.maxUnavailable": Later("it is not supported yet; inFlight of the plan's rings bounds one plan"),
-    "spec.window": Later(_ALONE),
+    "spec.maxUnavailable": Acted(),
+    "spec.window": Whole(),
     "spec.paused": Acted(),
 }
 
@@ -153,9 +156,14 @@ _HEALTH_RULE: Final[Mapping[str, Support]] = {
     "spec.signals[].compare.effect": Acted(),
     "spec.signals[].compare.confidence": Acted(),
     "spec.signals[].failureLimit": Acted(),
-    "spec.signals[].onNoData": Only(frozenset({"Wait"}), _NOT_YET),
-    "spec.signals[].onProviderError": Only(frozenset({"Wait"}), _NOT_YET),
-    "spec.minReporting": Later(_ALONE),
+    "spec.signals[].totalFailureLimit": Acted(),
+    "spec.signals[].initialDelay": Acted(),
+    "spec.signals[].onNoData": Only(frozenset({"Wait", "Halt", "Fail"})),
+    "spec.signals[].onProviderError": _WAIT_OR_HALT,
+    "spec.signals[].onInconclusive": _WAIT_OR_HALT,
+    "spec.signals[].waitLimit": Acted(),
+    "spec.signals[].dryRun": Acted(),
+    "spec.minReporting": Acted(),
     "spec.probes[].name": Acted(),
     "spec.probes[].kind": Only(_PROBE_KINDS, _NOT_YET),
     "spec.probes[].within": Acted(),
@@ -184,7 +192,7 @@ _HOLD: Final[Mapping[str, Support]] = {
     "spec.scope.devices[]": Acted(),
     "spec.versions[].plane": _PLANES,
     "spec.versions[].digest": Acted(),
-    "spec.inFlight": Only(frozenset({"Finish"}), f"{_NOT_YET}: devices that are changing finish"),
+    "spec.inFlight": Only(frozenset({"Finish", "Return"})),
     "spec.reason": Acted(),
     "spec.until": Acted(),
 }

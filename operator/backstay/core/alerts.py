@@ -1,6 +1,8 @@
 """What a person is paged for: derived from the state, so that a page is due exactly as long as its cause lasts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 from backstay.core.actions import Alert, AlertKind
 from backstay.core.plan import Plan
@@ -9,26 +11,41 @@ from backstay.core.revision import Phase, RevisionState
 
 
 def standing_alerts(plan: Plan, state: RevisionState) -> tuple[Alert, ...]:
-    """The page that a phase itself is worth; a phase that goes as planned is worth none."""
-    cause = state.cause.message if state.cause else "no cause is on record"
-    planes = ", ".join(state.reverted)
-    match state.phase:
-        case Phase.ROLLING_BACK:
-            words = f"plan {plan.name} returns its {state.plane}: {cause}"
-            return (Alert(AlertKind.ROLLING_BACK, words, state.plane),)
-        case Phase.VERIFYING:
-            words = f"plan {plan.name} returned its {state.plane} and verifies that health returns: {cause}"
-            return (Alert(AlertKind.ROLLING_BACK, words, state.plane),)
-        case Phase.ROLLED_BACK:
-            words = f"plan {plan.name} was rolled back: the {planes} went back and health returned: {cause}"
-            return (Alert(AlertKind.ROLLED_BACK, words, state.plane),)
-        case Phase.UNRESOLVED:
-            words = f"plan {plan.name} needs a person: the {planes} went back and health did not return: {cause}"
-            return (Alert(AlertKind.UNRESOLVED, words, state.plane),)
-        case Phase.HALTED:
-            return (Alert(AlertKind.HALTED, f"plan {plan.name} stopped and waits for a person: {cause}"),)
-        case _:
-            return ()
+    """The page that a phase itself is worth; one that goes as planned, or as a person asked, is worth none."""
+    if state.phase not in _PAGES or (state.asked_by is not None and state.phase is not Phase.UNRESOLVED):
+        return ()
+    kind, words = _PAGES[state.phase]
+    told = words.format(
+        plane=state.plane,
+        planes=", ".join(state.reverted),
+        where=_where(state),
+        cause=state.cause.message if state.cause else "no cause is on record",
+    )
+    return (Alert(kind, f"plan {plan.name} {told}", None if kind is AlertKind.HALTED else state.plane),)
+
+
+_PAGES: Final[Mapping[Phase, tuple[AlertKind, str]]] = MappingProxyType(
+    {
+        Phase.ROLLING_BACK: (AlertKind.ROLLING_BACK, "returns its {plane}{where}: {cause}"),
+        Phase.VERIFYING: (AlertKind.ROLLING_BACK, "returned its {plane} and verifies that health returns: {cause}"),
+        Phase.ROLLED_BACK: (
+            AlertKind.ROLLED_BACK,
+            "was rolled back: the {planes} went back{where} and health returned: {cause}",
+        ),
+        Phase.UNRESOLVED: (
+            AlertKind.UNRESOLVED,
+            "needs a person: the {planes} went back{where} and health did not return: {cause}",
+        ),
+        Phase.HALTED: (AlertKind.HALTED, "stopped and waits for a person: {cause}"),
+    }
+)
+
+
+def _where(state: RevisionState) -> str:
+    """What a rollback is confined to, in words."""
+    if state.segment is not None:
+        return f" where {state.segment}"
+    return " in the ring that failed" if state.confined_to_ring else ""
 
 
 def refusal_alert(plan: Plan, because: Because) -> Alert:

@@ -10,7 +10,7 @@ from backstay.core.gates import ring_health
 from backstay.core.observed import Observed
 from backstay.core.plan import revision_hash
 from backstay.core.reasons import Because, Reason
-from backstay.core.requests import ANY_RING, Request, Unreadable, Verb
+from backstay.core.requests import Request, Unreadable, Verb
 from backstay.core.revision import ENDS, Phase, RevisionState, ending_of, next_revision
 from backstay.core.transition import move, stay
 
@@ -28,8 +28,13 @@ def answer(observed: Observed, state: RevisionState, now: datetime) -> Decision 
     state = replace(state, handled=request.text)
     if isinstance(request, Unreadable):
         return _refused(observed, state, now, request.why)
+    return _answered(observed, state, request, now)
+
+
+def _answered(observed: Observed, state: RevisionState, request: Request, now: datetime) -> Decision:
     if request.revision != state.revision:
-        return _refused(observed, state, now, f"{request.text} is about a revision that is not {state.revision}")
+        words = f"{request.text} is about another revision; the plan's present one is {state.revision}"
+        return _refused(observed, state, now, words)
     match request.verb:
         case Verb.APPROVE:
             return _approve(observed, state, request, now)
@@ -65,14 +70,12 @@ def _retry(observed: Observed, state: RevisionState, request: Request, now: date
         return Decision(fresh, (), now, (because,), ended=ending_of(state, now), answer=because)
     if state.phase not in _TRIES_AGAIN:
         return _refused(observed, state, now, f"there is nothing to try again while the revision is {state.phase}")
-    rings = [r for r, rules in enumerate(observed.plan.rings) if request.ring in {ANY_RING, rules.name}]
-    if not rings:
-        return _refused(observed, state, now, f"the plan has no ring {request.ring}")
-    failed = sum(len(observed.fleet.members(ring, Progress.FAILED)) for ring in rings)
+    failed = sum(len(observed.fleet.members(ring, Progress.FAILED)) for ring in range(len(observed.plan.rings)))
     because = Because(Reason.RETRIED, f"{_who(request)} lets {failed} failed devices try again")
     retried = replace(state, retried_at=now, cause=None, evidence=())
     if state.phase is Phase.HALTED:
-        return replace(move(observed, retried, now, _where_it_goes_on(state), because), answer=because)
+        phase = Phase.STABILIZING if state.halted_from is Phase.STABILIZING else Phase.ROLLING
+        return replace(move(observed, replace(retried, halted_from=None), now, phase, because), answer=because)
     return _stay(observed, retried, now, because)
 
 
@@ -109,11 +112,7 @@ def _resume(observed: Observed, state: RevisionState, request: Request, now: dat
     failures = tuple(len(ring_health(observed, ring, now).failures) for ring in range(state.ring + 1))
     because = Because(Reason.RESUMED, f"{_who(request)} resumes with {sum(failures)} failures accepted")
     resumed = replace(state, pardoned=failures, cause=None, evidence=(), halted_from=None, drills=())
-    return replace(move(observed, resumed, now, _where_it_goes_on(state), because), answer=because)
-
-
-def _where_it_goes_on(state: RevisionState) -> Phase:
-    return state.halted_from or Phase.ROLLING
+    return replace(move(observed, resumed, now, state.halted_from or Phase.ROLLING, because), answer=because)
 
 
 def _who(request: Request) -> str:

@@ -44,7 +44,7 @@ def _within_revision(observed: Observed, state: RevisionState, now: datetime) ->
     return answer(observed, state, now) or _within_phase(observed, state, now)
 
 
-def _within_phase(  # noqa: PLR0911 - one answer for each phase
+def _within_phase(  # noqa: C901, PLR0911 - one answer for each phase
     observed: Observed, state: RevisionState, now: datetime
 ) -> Decision:
     match state.phase:
@@ -91,4 +91,3 @@ def _begin(observed: Observed, now: datetime) -> Decision:
     versions = ", ".join(str(plan.target[plane]) for plane in sorted(plan.target))
     because = Because(Reason.REVISION_STARTED, f"revision {state.revision}: {versions}")
     return Decision(state, (), now, (because,), ended=ending_of(before, now))
-

@@ -11,8 +11,8 @@ from typing import Final
 from backstay.core.actions import Action, Dispatch, Withdraw
 from backstay.core.devices import Device, Drill, StepType
 from backstay.core.failures import is_undelivered
-from backstay.core.gates import Held
 from backstay.core.fleet import Bucket, Kind, Progress
+from backstay.core.gates import NOBODY_HELD, Held
 from backstay.core.holds import Hold, InFlight
 from backstay.core.observed import Observed
 from backstay.core.path import NoPath
@@ -20,7 +20,7 @@ from backstay.core.planes import ContentDigest, Plane, Release
 from backstay.core.reasons import Because, Reason
 from backstay.core.revision import RevisionState
 from backstay.core.room import Room
-from backstay.core.steps import Order, back_to_running, next_back, search_once
+from backstay.core.steps import Order, next_back, search_once, way_out
 from backstay.core.windows import all_open, next_opening
 
 RETURNS_IN_FLIGHT: Final = 100
@@ -39,7 +39,7 @@ class Orders:
     is_complete: bool
     """No device of the ring is in flight, and none that could be ordered is left."""
     because: tuple[Because, ...] = ()
-    held: Held = Held()
+    held: Held = NOBODY_HELD
     wakes: tuple[datetime | None, ...] = ()
 
 
@@ -54,7 +54,8 @@ class _Stopped:
     cannot_fall_back: int = 0
     busy: Counter[str] = field(default_factory=Counter)
     no_path: Counter[str] = field(default_factory=Counter)
-    wakes: list[datetime | None] = field(default_factory=list)
+    opens: list[datetime] = field(default_factory=list)
+    """When windows open for them."""
 
 
 class Desk:
@@ -73,7 +74,7 @@ def orders_for_ring(desk: Desk, ring: int) -> Orders:
     fleet, rules = observed.fleet, observed.plan.rings[ring]
     counts = fleet.counts(ring)
     free = max(1, rules.in_flight.of(counts.target)) - counts.in_flight
-    stopped = _Stopped(wakes=[fleet.next_deadline(ring, now), fleet.next_due(ring, now)])
+    stopped, deadline, due = _Stopped(), fleet.next_deadline(ring, now), fleet.next_due(ring, now)
     ready = list(_ready(desk, ring, stopped))
     actions: list[Action] = [*_stops(observed, ring, now)]
     given = 0
@@ -87,7 +88,7 @@ def orders_for_ring(desk: Desk, ring: int) -> Orders:
         actions.append(dispatch(device, order, observed, rules.name, now))
         given += 1
     is_waiting = bool(ready or stopped.paused or stopped.closed)
-    is_awaited = fleet.next_deadline(ring, now) is not None or fleet.next_due(ring, now) is not None
+    is_awaited = deadline is not None or due is not None
     because = [*_reasons(stopped, rules.name)]
     if ready and not actions and not is_awaited and not stopped.busy:
         words = (
@@ -95,14 +96,13 @@ def orders_for_ring(desk: Desk, ring: int) -> Orders:
             " they stay counted until they answer"
         )
         because.append(Because(Reason.BUDGET_SPENT, words))
-    if given == MOST_AT_ONCE and free > given:
-        stopped.wakes.append(now)
+    goes_on_at = now if given == MOST_AT_ONCE and free > given else None
     return Orders(
         tuple(actions),
         not is_waiting and not is_awaited,
         tuple(because),
         Held(stopped.held, stopped.held_half_way),
-        tuple(stopped.wakes),
+        (deadline, due, goes_on_at, *stopped.opens),
     )
 
 
@@ -125,30 +125,35 @@ def _ready(desk: Desk, ring: int, stopped: _Stopped) -> Iterator[_Ready]:
 
 def _may(desk: Desk, kind: Kind, device: Device, count: int, stopped: _Stopped) -> Order | None:
     """The next step that devices of a kind may take now, but for the budgets; None where there is none."""
-    observed, now, room = desk.observed, desk.now, desk.room
     order = desk.next_step(device)
     if order is None or not kind.may_be_ordered:
         return None
     if isinstance(order, NoPath):
         stopped.no_path[str(order)] += count
         return None
+    return None if _is_stopped(desk, kind, order, count, stopped) else order
+
+
+def _is_stopped(desk: Desk, kind: Kind, order: Order, count: int, stopped: _Stopped) -> bool:
+    """Tell whether something stops this step of devices of a kind, and count them under what it is."""
+    observed, now, room = desk.observed, desk.now, desk.room
     if not can_undo(kind, order, observed):
         stopped.cannot_fall_back += count
-        return None
+        return True
     if is_held(kind, order.type, order.release.plane, order.release.content, observed.holds, now):
         stopped.held += count
         stopped.held_half_way += count if kind.progress is not Progress.UNTOUCHED else 0
-        return None
+        return True
     if observed.plan.paused or room.is_paused(kind.groups):
         stopped.paused += count
-        return None
+        return True
     windows = () if kind.ring is None else observed.plan.rings[kind.ring].windows
     opens = [room.opens_at(kind.groups), None if all_open(windows, now) else next_opening(windows, now)]
     if any(opens):
         stopped.closed += count
-        stopped.wakes.append(max(at for at in opens if at is not None))
-        return None
-    return order
+        stopped.opens.append(max(at for at in opens if at is not None))
+        return True
+    return False
 
 
 def can_undo(kind: Kind, order: Order, observed: Observed) -> bool:
@@ -179,7 +184,7 @@ def _reasons(stopped: _Stopped, ring: str) -> Iterator[Because]:
     if stopped.paused:
         yield Because(Reason.PAUSED, f"{stopped.paused} devices of ring {ring} wait until the pause ends")
     if stopped.closed:
-        opens = min(wake for wake in stopped.wakes if wake is not None)
+        opens = min(stopped.opens)
         words = f"{stopped.closed} devices of ring {ring} wait until their window opens at {opens:%Y-%m-%d %H:%M} UTC"
         yield Because(Reason.WINDOW_CLOSED, words)
     for group, count in sorted(stopped.busy.items()):
@@ -200,7 +205,7 @@ def _stops(observed: Observed, ring: int, now: datetime) -> Iterator[Action]:
         if not order.is_begun:
             yield from (Withdraw(d.name, d.resource_version, d.step.number) for d in bucket if d.step is not None)
         elif any(hold.in_flight is InFlight.RETURN for hold in holding) and (
-            back := back_to_running(bucket.one(), order.plane, observed.known)
+            back := way_out(bucket.one(), order.plane, observed.known)
         ):
             yield from (dispatch(device, back, observed, rules.name, now) for device in bucket if device.reachable)
 
@@ -209,7 +214,8 @@ def orders_back(observed: Observed, state: RevisionState, plane: Plane, now: dat
     """Choose the next devices to return in one plane; holds, pauses and windows do not stop a return."""
     fleet = observed.fleet
     buckets = [bucket for bucket in fleet.all_buckets() if bucket.kind.takes_part and _is_reached(bucket.kind, state)]
-    late = {device.name for device in fleet.late(now)}
+    late = fleet.late(now)
+    late_of_kind = Counter(fleet.kind_of(device.name) for device in late if _is_in_segment(device, state))
     awaited = returning = 0
     ready: list[_Ready] = []
     troubles: Counter[Because] = Counter()
@@ -223,7 +229,7 @@ def orders_back(observed: Observed, state: RevisionState, plane: Plane, now: dat
             kind.order.type is StepType.RETURN or order is None or kind.order.plane is not plane
         ):
             if kind.is_reachable:
-                awaited += sum(1 for device in _of_segment(bucket, state) if device.name not in late)
+                awaited += devices - late_of_kind[kind]
         elif order is None or kind.is_revoked or not devices:
             continue
         elif isinstance(order, NoPath):
@@ -254,8 +260,11 @@ def _is_reached(kind: Kind, state: RevisionState) -> bool:
 
 
 def _of_segment(bucket: Bucket, state: RevisionState) -> Iterator[Device]:
-    segment = state.segment
-    return (device for device in bucket if segment is None or device.labels.get(segment.key) == segment.value)
+    return (device for device in bucket if _is_in_segment(device, state))
+
+
+def _is_in_segment(device: Device, state: RevisionState) -> bool:
+    return state.segment is None or device.labels.get(state.segment.key) == state.segment.value
 
 
 def _within(ready: Iterable[_Ready], state: RevisionState) -> list[_Ready]:
@@ -263,7 +272,10 @@ def _within(ready: Iterable[_Ready], state: RevisionState) -> list[_Ready]:
     if state.segment is None:
         return list(ready)
     return [
-        (device, order) for source, order in ready if isinstance(source, Bucket) for device in _of_segment(source, state)
+        (device, order)
+        for source, order in ready
+        if isinstance(source, Bucket)
+        for device in _of_segment(source, state)
     ]
 
 

@@ -11,7 +11,7 @@ from math import ceil
 from types import MappingProxyType
 from typing import Final, assert_never
 
-from backstay.core.devices import Device
+from backstay.core.devices import Device, RevisionName
 from backstay.core.failures import FailureKind, failure_of, words_of
 from backstay.core.fleet import Progress, RingCounts, regressed_plane
 from backstay.core.observed import Observed
@@ -49,6 +49,7 @@ class FailedGate:
 
 Gate = Passed | Waiting | FailedGate
 
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """Devices of a ring that a person holds: like offline ones, no gate asks for them."""
@@ -57,6 +58,8 @@ class Held:
     half_way: int = 0
     """Those of them that had changed in some plane before."""
 
+
+NOBODY_HELD: Final = Held()
 
 UNCLEAR: Final[Mapping[Result, Reason]] = MappingProxyType(
     {
@@ -92,12 +95,21 @@ class RingHealth:
 
 
 def ring_health(observed: Observed, ring: int, now: datetime) -> RingHealth:
-    """Add to a ring's counts what only time tells: a device that is silent past its deadline has failed."""
+    """Add to a ring's counts what only time tells: a device that is silent past its deadline has failed.
+
+    One that fell silent under an earlier revision spends the budget, and is no failure of this one.
+    """
     fleet = observed.fleet
-    silent = fleet.by_rank(fleet.silent(ring, now))
+    silent = fleet.by_rank(device for device in fleet.silent(ring, now) if _is_of_revision(device, fleet.revision))
     failures = (*fleet.members(ring, Progress.FAILED), *silent)
     kinds = tuple(failure_of(device, observed.plan.resource_probes) for device in failures)
     return RingHealth(fleet.counts(ring), failures, kinds, len(silent), fleet.next_deadline(ring, now))
+
+
+def _is_of_revision(device: Device, revision: RevisionName) -> bool:
+    if device.step is None or (assignment := device.assigned.get(device.step.plane)) is None:
+        return False
+    return assignment.revision == revision
 
 
 def devices_gate(observed: Observed, state: RevisionState, ring: int, health: RingHealth) -> FailedGate | None:
@@ -136,9 +148,7 @@ def _ordered(votes: Mapping[Plane, int], plan: Plan) -> tuple[Plane, ...]:
     return tuple(sorted(reversible, key=lambda plane: (-votes[plane], plan.rollback.order.index(plane))))
 
 
-def confirmation_gate(
-    observed: Observed, state: RevisionState, health: RingHealth, held: Held, now: datetime
-) -> Gate:
+def confirmation_gate(observed: Observed, state: RevisionState, health: RingHealth, held: Held, now: datetime) -> Gate:
     """Ask, once nothing is left to order in a ring, whether enough of it has confirmed.
 
     Devices that a person holds are not asked for, however far they came, and neither are failures that a person has

@@ -69,7 +69,9 @@ Size = Count | Share | Least
 
 def least(*sizes: Size) -> Size:
     """The strictest of some sizes."""
-    parts = tuple(dict.fromkeys(part for size in sizes for part in (size.sizes if isinstance(size, Least) else (size,))))
+    parts = tuple(
+        dict.fromkeys(part for size in sizes for part in (size.sizes if isinstance(size, Least) else (size,)))
+    )
     return parts[0] if len(parts) == 1 else Least(parts)
 
 

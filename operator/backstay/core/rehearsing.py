@@ -21,7 +21,7 @@ from backstay.core.gates import FailedGate, ring_health
 from backstay.core.observed import Observed
 from backstay.core.path import NoPath, path_between
 from backstay.core.reasons import Because, Reason
-from backstay.core.revision import DrillStage, DrillState, Phase, RevisionState
+from backstay.core.revision import DrillStage, DrillState, RevisionState
 from backstay.core.rolling_back import turn_back
 from backstay.core.rolling_out import first_failure, leave_ring
 from backstay.core.steps import Order, fallback_of
@@ -95,7 +95,9 @@ def _begin(observed: Observed, state: RevisionState, now: datetime) -> Decision:
         needs = f"{rules.rehearsal.devices} devices to go back and forward again"
         if rules.rehearsal.break_one:
             needs += f" and one labelled {MAY_BREAK}=true to break"
-        words = f"ring {rules.name} cannot rehearse: it needs {needs}, and finds {len(others)} and {len(broken)} of them"
+        words = (
+            f"ring {rules.name} cannot rehearse: it needs {needs}, and finds {len(others)} and {len(broken)} of them"
+        )
         return stay(observed, state, now, because=(Because(Reason.BLOCKED, f"{words} reachable, free and reversible"),))
     drills = (
         *(DrillState(device.name, Drill.BREAK) for device in broken),
@@ -106,9 +108,7 @@ def _begin(observed: Observed, state: RevisionState, now: datetime) -> Decision:
 
 
 def _confirmed(observed: Observed, state: RevisionState) -> list[Device]:
-    return [
-        device for device in observed.fleet.members(state.ring, Progress.CONFIRMED) if device.reachable
-    ]
+    return [device for device in observed.fleet.members(state.ring, Progress.CONFIRMED) if device.reachable]
 
 
 def _obstacle(device: Device, observed: Observed, now: datetime) -> bool:
@@ -123,7 +123,9 @@ def _obstacle(device: Device, observed: Observed, now: datetime) -> bool:
     )
 
 
-def _advance(drill: DrillState, device: Device, desk: Desk) -> tuple[DrillState, Action | None] | str:
+def _advance(  # noqa: PLR0911 - one answer for each stage
+    drill: DrillState, device: Device, desk: Desk
+) -> tuple[DrillState, Action | None] | str:
     """Where a drill stands after what its device has answered, and its next order; a text says why it has failed."""
     standing = _standing(drill, device, desk)
     if standing is _Standing.WRONG:
@@ -170,7 +172,7 @@ def _ordered(desk: Desk, device: Device, order: Order, kind: Drill) -> Action | 
     return dispatch(device, order, desk.observed, name, desk.now, kind)
 
 
-def _standing(drill: DrillState, device: Device, desk: Desk) -> _Standing:
+def _standing(drill: DrillState, device: Device, desk: Desk) -> _Standing:  # noqa: PLR0911 - a chain of rules
     step = device.step
     if step is None or step.drill is None or step.withdrawn:
         return _Standing.IDLE
@@ -221,9 +223,7 @@ def _way_home(device: Device, observed: Observed) -> Order | NoPath | None:
     planes = [
         plane
         for plane in changed
-        if plane in plan.target
-        and plane not in plan.irreversible
-        and device.runs(plane, plan.target[plane].content)
+        if plane in plan.target and plane not in plan.irreversible and device.runs(plane, plan.target[plane].content)
     ]
     earlier = {plane: release for plane in planes if (release := fallback_of(device, plane, observed.known))}
     if len(earlier) < len(planes):
@@ -242,4 +242,3 @@ def _fail(observed: Observed, state: RevisionState, now: datetime, drill: DrillS
 
 def _told(drills: tuple[DrillState, ...] | list[DrillState]) -> str:
     return ", ".join(f"{drill.device} {drill.kind} {drill.stage}" for drill in drills)
-

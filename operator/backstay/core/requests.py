@@ -1,7 +1,8 @@
 """What a person may ask of a plan once, beside its spec: approve, retry, rollback, resume.
 
 A request is the annotation `backstay.dev/request: <verb>@<revision>/<ring>/<nonce>`. Each is answered once, whatever
-becomes of it, so that a Git-driven tool that writes it again changes nothing.
+becomes of it, so that a Git-driven tool that writes it again changes nothing. The ring is the one that `approve` is
+about; with the other verbs, which are about the whole revision, it is whatever the person saw, or a dash.
 """
 
 import re
@@ -13,8 +14,6 @@ from backstay.core.devices import RevisionName
 
 _FORM: Final = re.compile(r"([a-z]+)@([a-f0-9]{8,16}-[0-9]{1,10})/([a-z0-9-]{1,63})/([A-Za-z0-9._:-]{1,128})")
 LONGEST: Final = 512
-ANY_RING: Final = "-"
-"""Stands for the ring where the verb is about the whole revision."""
 
 
 class Verb(StrEnum):
@@ -23,7 +22,7 @@ class Verb(StrEnum):
     APPROVE = "approve"
     """Let a ring start that waits for approval."""
     RETRY = "retry"
-    """Order the devices again that failed in a ring; of a revision that has ended, start it anew."""
+    """Order the failed devices again; of a revision that has gone back, start its versions anew."""
     ROLLBACK = "rollback"
     """Take the revision back, all of it, whatever its signals say."""
     RESUME = "resume"

@@ -208,9 +208,7 @@ def tightened(snapshot: Plan, live: Plan) -> Plan:
         snapshot,
         rings=tuple(_tightened_ring(ring, rings.get(ring.name)) for ring in snapshot.rings),
         paused=live.paused,
-        rollback=replace(
-            snapshot.rollback, automatic=snapshot.rollback.automatic and live.rollback.automatic
-        ),
+        rollback=replace(snapshot.rollback, automatic=snapshot.rollback.automatic and live.rollback.automatic),
     )
 
 

@@ -138,7 +138,8 @@ def leave_ring(observed: Observed, state: RevisionState, now: datetime, because:
     if waits := _approval(observed, state, following):
         return stay(observed, state, now, because=(waits, because))
     started = replace(state, ring=following, ring_since=now, drills=())
-    return move(observed, started, now, Phase.ROLLING, because)
+    words = f"ring {observed.plan.rings[following].name} starts: {because.message}"
+    return move(observed, started, now, Phase.ROLLING, Because(because.reason, words))
 
 
 def _approval(observed: Observed, state: RevisionState, ring: int) -> Because | None:
@@ -146,9 +147,9 @@ def _approval(observed: Observed, state: RevisionState, ring: int) -> Because | 
     rules = observed.plan.rings[ring]
     if not rules.needs_approval or state.approved > ring:
         return None
-    request = f"approve@{state.revision}/{rules.name}/1"
+    asked = f"backstay.dev/request=approve@{state.revision}/{rules.name}/1 backstay.dev/requested-by=YOU"
     words = f"ring {rules.name} waits for approval: kubectl annotate releaseplan {observed.plan.name}"
-    return Because(Reason.WAITING_FOR_APPROVAL, f"{words} backstay.dev/request={request} --overwrite")
+    return Because(Reason.WAITING_FOR_APPROVAL, f"{words} --overwrite {asked}")
 
 
 def succeeded(observed: Observed, state: RevisionState, now: datetime) -> Decision:

@@ -21,9 +21,7 @@ def concentration(failing: Iterable[Device], changed: Iterable[Device]) -> Segme
     if len(bad) < 2:  # noqa: PLR2004 - one device shares every label with itself
         return None
     shared = {
-        (key, value)
-        for key, value in bad[0].labels.items()
-        if all(device.labels.get(key) == value for device in bad)
+        (key, value) for key, value in bad[0].labels.items() if all(device.labels.get(key) == value for device in bad)
     }
     sizes = {label: sum(device.labels.get(label[0]) == label[1] for device in everyone) for label in shared}
     drawn = comb(len(everyone), len(bad))

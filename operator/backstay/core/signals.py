@@ -13,7 +13,6 @@ from typing import Final, assert_never
 
 from backstay.core.planes import Plane
 
-
 FEWEST_COMPARED: Final = 5
 """Devices that each side of a comparison must have."""
 

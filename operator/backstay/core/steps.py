@@ -118,6 +118,15 @@ def back_to_running(device: Device, plane: Plane, known: Mapping[ContentDigest, 
     return Order(StepType.RETURN, known.get(status.running) or Release(plane, status.version, status.running))
 
 
+def way_out(device: Device, plane: Plane, known: Mapping[ContentDigest, Release]) -> Order | None:
+    """The order that ends a change under way with what the device ran before it, wherever the change has come to."""
+    assignment = device.assigned.get(plane)
+    if assignment is None or not device.runs(plane, assignment.content):
+        return back_to_running(device, plane, known)
+    earlier = fallback_of(device, plane, known)
+    return None if earlier is None else Order(StepType.RETURN, earlier)
+
+
 def _is_of_revision(device: Device, plane: Plane, observed: Observed) -> bool:
     wanted = observed.plan.target.get(plane)
     return wanted is not None and device.runs(plane, wanted.content)

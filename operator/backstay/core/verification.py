@@ -1,6 +1,7 @@
 """Whether health came back after a plane was returned."""
 
 from datetime import datetime
+from enum import Enum, auto
 
 from backstay.core.gates import UNCLEAR, FailedGate, Gate, Passed, Waiting, is_excused, unclear_for_too_long
 from backstay.core.observed import Observed
@@ -20,25 +21,35 @@ def recovery_gate(observed: Observed, state: RevisionState, now: datetime) -> Ga
         return Waiting((Because(Reason.VERIFYING, f"verifying that health returns, {seconds} s left"),), end)
     if too_long := unclear_for_too_long(observed, state, now):
         return too_long
-    waits, failed, passed = [], [], []
+    found: dict[_Says, list[Because]] = {says: [] for says in _Says}
     for signal in observed.plan.signals:
-        if signal.dry_run:
-            continue
-        verdict = observed.verdicts.get(signal.name)
-        if verdict is None or verdict.at < end:
-            waits.append(Because(Reason.VERIFYING, f"waiting for a fresh verdict of {signal.name}"))
-            continue
-        words = f"{signal.name}: {verdict.message}"
-        if is_excused(observed, state, verdict):
-            passed.append(words)
-        elif reason := UNCLEAR.get(verdict.result):
-            waits.append(Because(reason, words))
-        elif verdict.result is Result.FAIL:
-            failed.append(words)
-        else:
-            passed.append(words)
-    if failed:
-        return FailedGate(Because(Reason.HEALTH_STILL_BAD, "; ".join(failed)), ())
-    if waits:
+        if not signal.dry_run:
+            says, because = _look(observed, state, signal.name, end)
+            found[says].append(because)
+    if bad := found[_Says.BAD]:
+        return FailedGate(Because(Reason.HEALTH_STILL_BAD, "; ".join(because.message for because in bad)), ())
+    if waits := found[_Says.NOTHING_YET]:
         return Waiting(tuple(waits))
-    return Passed(Because(Reason.HEALTH_RETURNED, "; ".join(passed) or "every reachable device returned"))
+    words = "; ".join(because.message for because in found[_Says.GOOD])
+    return Passed(Because(Reason.HEALTH_RETURNED, words or "every reachable device returned"))
+
+
+class _Says(Enum):
+    """What one signal says of a recovery."""
+
+    GOOD = auto()
+    BAD = auto()
+    NOTHING_YET = auto()
+
+
+def _look(observed: Observed, state: RevisionState, signal: str, end: datetime) -> tuple[_Says, Because]:
+    """What a signal says at the end of the window; a comparison for which the release left no baseline is excused."""
+    verdict = observed.verdicts.get(signal)
+    if verdict is None or verdict.at < end:
+        return _Says.NOTHING_YET, Because(Reason.VERIFYING, f"waiting for a fresh verdict of {signal}")
+    words = f"{signal}: {verdict.message}"
+    if verdict.result is Result.FAIL:
+        return _Says.BAD, Because(Reason.HEALTH_STILL_BAD, words)
+    if verdict.result is Result.PASS or is_excused(observed, state, verdict):
+        return _Says.GOOD, Because(Reason.HEALTH_RETURNED, words)
+    return _Says.NOTHING_YET, Because(UNCLEAR[verdict.result], words)
