@@ -59,7 +59,8 @@ async def first_release(hands: Hands) -> None:
 async def better_model(hands: Hands) -> None:
     """The same plan with another model."""
     made = hands.stage.artifacts
-    await hands.apply("act-2-plan", resources.plan(made.firmware_first, made.model_better, made.config_first))
+    versions = (made.firmware_first, made.model_better, made.config_first)
+    await hands.apply("act-2-plan", resources.plan(*versions, rehearses=True))
     await hands.until("the better model", _in_phase("Succeeded"), LONG_SECONDS)
 
 
@@ -130,9 +131,11 @@ ACTS: Final = (
         2,
         "A better model, alone",
         "The data scientists have a better model. It goes out alone: no firmware restarts, no config changes, and each "
-        "ring is promoted by the accuracy that its cameras measure.",
+        "ring is promoted by the accuracy that its cameras measure. Before the first customer's camera changes, the "
+        "laboratory proves that going back works: one camera goes back and forward again, and one is told to fail.",
         better_model,
-        "Only the model changed; nothing restarted; accuracy rose, and it was accuracy that opened each ring.",
+        "Recovery was rehearsed first. Only the model changed; nothing restarted; accuracy rose, and it was accuracy "
+        "that opened each ring.",
     ),
     Act(
         3,

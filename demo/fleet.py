@@ -49,7 +49,7 @@ class Camera:
         }
 
 
-_LABORATORY_LABELS: Final = {"audience": "internal", "site": "laboratory"}
+_LABORATORY_LABELS: Final = {"audience": "internal", "site": "laboratory", "backstay.dev/may-break": "true"}
 
 
 def cameras(size: int = SIZE) -> tuple[Camera, ...]:

@@ -119,6 +119,6 @@ def state_of(ring: RingScene, scene: Scene) -> str:
         words.append(f"{ring.offline} offline or held")
     if ring.is_passed:
         words.append("passed")
-    elif ring.name == scene.ring and scene.phase == "Soaking":
-        words.append("soaking")
+    elif ring.name == scene.ring and scene.phase in {"Soaking", "Rehearsing"}:
+        words.append(scene.phase.lower())
     return ", ".join(words)

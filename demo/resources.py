@@ -52,15 +52,24 @@ def health_rule() -> Json:
     return _object("HealthRule", RULE, {"interval": "1s", "signals": [accuracy, latency], "probes": probes})
 
 
-def plan(*versions: Artifact) -> Json:
-    """The plan with these versions; times are short, because a demo is."""
+def plan(*versions: Artifact, rehearses: bool = False) -> Json:
+    """The plan with these versions; times are short, because a demo is.
+
+    With a rehearsal, the laboratory proves that going back works before any customer's camera changes.
+    """
+    internal = {
+        "name": "internal",
+        "select": {"matchLabels": {"audience": "internal"}},
+        "soak": "2s",
+        "inFlight": "100%",
+    }
     spec = {
         "groups": [GROUP],
         "versions": {str(each.plane): {"version": each.version, "artifact": each.reference} for each in versions},
         "health": [RULE],
         "success": {"confirmed": "98%"},
         "rings": [
-            {"name": "internal", "select": {"matchLabels": {"audience": "internal"}}, "soak": "2s", "inFlight": "100%"},
+            {**internal, "rehearsal": {"devices": 1, "breakOne": True}} if rehearses else internal,
             {"name": "canary", "size": "5%", "min": 3, "soak": "4s", "inFlight": "100%"},
             {"name": "tenth", "size": "10%", "min": 3, "soak": "4s", "inFlight": "100%"},
             {"name": "eu", "select": {"matchLabels": {"region": "eu"}}, "soak": "2s", "inFlight": "50%"},

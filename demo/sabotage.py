@@ -18,6 +18,7 @@ import aiohttp
 
 from demo.checker.audit import Order, Silence
 from demo.checker.evidence import Evidence, Moment
+from demo.checker.release_claims import FAILED_AS_TOLD
 from demo.devices import FLASH
 from demo.fleet import NAMESPACE
 from demo.resources import HOLD
@@ -232,6 +233,12 @@ def unanswered(evidence: Evidence) -> Evidence:
     return _with_history(evidence, answers=[])
 
 
+def never_broken(evidence: Evidence) -> Evidence:
+    """The camera that was told to fail confirmed instead."""
+    answers = [replace(a, state="Confirmed") if a.reason == FAILED_AS_TOLD else a for a in evidence.history.answers]
+    return _with_history(evidence, answers=answers)
+
+
 def silent(evidence: Evidence) -> Evidence:
     """A device that took part was not reachable for a while."""
     return _with_history(evidence, silences=[Silence(evidence.after.at, ordered_device(evidence))])
@@ -365,6 +372,7 @@ ON_EVIDENCE: Final = (
     OnEvidence(1, "no incompatible set, not for a moment", backwards),
     OnEvidence(1, "every ring passed on measured accuracy", _PASS_TO_FAIL),
     OnEvidence(1, "the plan succeeded", other_way("Rolling", "RollingBack", "RolledBack")),
+    OnEvidence(2, "recovery was rehearsed before the canaries", never_broken),
     OnEvidence(2, "each ring waited for the one before", unanswered),
     OnEvidence(2, "only the model changed", lambda evidence: with_order(evidence, plane="config")),
     OnEvidence(2, "every ring passed on measured accuracy", readings(again=None)),

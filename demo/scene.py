@@ -6,7 +6,7 @@ from typing import Any, Final
 
 Json = Mapping[str, Any]
 
-ON_THE_WAY: Final = frozenset({"Pending", "Rolling", "Soaking", "Stabilizing"})
+ON_THE_WAY: Final = frozenset({"Pending", "Rolling", "Soaking", "Rehearsing", "Stabilizing"})
 WATCHED: Final = frozenset({"Soaking", "Stabilizing", "Verifying"})
 GOING_BACK: Final = frozenset({"RollingBack", "Verifying"})
 
@@ -118,6 +118,8 @@ def _phase_told(before: Scene, now: Scene) -> Iterator[str]:
     match now.phase:
         case "RollingBack":
             yield f"the gate has failed, the release goes back: {now.why}"
+        case "Rehearsing":
+            yield f"recovery is rehearsed in ring {now.ring}"
         case "Verifying":
             yield "every device is back; health is verified"
         case "RolledBack":

@@ -27,6 +27,8 @@ class Order:
     content: str
     ring: str
     revision: str
+    rehearsal: str = ""
+    """What the order rehearses: RoundTrip, Break, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ class _Reader:
         order = Order(
             at, by, device, step["number"], step["plane"], step["type"],
             wanted["version"], wanted["content"], wanted.get("ring", ""), wanted["revision"],
+            step.get("rehearsal", ""),
         )  # fmt: skip
         if is_counted:
             self.history.orders.append(order)

@@ -25,6 +25,12 @@ from demo.checker.finding import (
 FACTORY: Final = {"firmware": "0.9.0", "model": "0.9.0", "config": "0.9.0"}
 FIRST: Final = {"firmware": "1.0.0", "model": "1.0.0", "config": "1.0.0"}
 BETTER: Final = {**FIRST, "model": "1.1.0"}
+RETURN: Final = "Return"
+ROLLED_BACK: Final = "RolledBack"
+BREAK: Final = "Break"
+FAILED_AS_TOLD: Final = "ProbeFailed: rehearsal"
+DRILLED: Final = 2
+"""One goes back and forward again, and one more is broken on its way forward."""
 LOWEST_ACCURACY: Final = 0.80
 ACCURACY: Final = "accuracy"
 AGREEMENT: Final = 0.1
@@ -56,7 +62,7 @@ def came_from_the_factory(evidence: Evidence) -> Finding:
 
 def ring_after_ring(evidence: Evidence) -> Finding:
     """No device of a ring was ordered anything before the ring before it had confirmed."""
-    orders = [order for order in evidence.history.orders if order.type == INSTALL]
+    orders = [order for order in evidence.history.orders if order.type == INSTALL and order.rehearsal != BREAK]
     offenders, so_far, words = [], "", []
     for ring in ring_names(evidence):
         own = [order for order in orders if order.ring == ring]
@@ -86,10 +92,38 @@ def one_plane_at_a_time(evidence: Evidence) -> Finding:
 def succeeded(evidence: Evidence) -> Finding:
     """The plan went straight to its end."""
     found = phases(evidence)
-    straight = set(found) <= {"Pending", "Rolling", "Soaking", "Stabilizing", "Succeeded"}
+    straight = set(found) <= {"Pending", "Rolling", "Soaking", "Rehearsing", "Stabilizing", "Succeeded"}
     ends = found[-1:] == ["Succeeded"] == [evidence.after.plan.get("status", {}).get("phase")]
     words = f"{found[0]} → … → {found[-1]}, {found.count('Soaking')} soaks" if found else "the plan never moved"
     return Finding("the plan succeeded", straight and ends, words if straight else " → ".join(found))
+
+
+def recovery_was_rehearsed(evidence: Evidence) -> Finding:
+    """Before any canary was ordered anything, cameras of the laboratory went back and forward, and one broke."""
+    orders = evidence.history.orders
+    opened = min((time_of(order.at) for order in orders if order.ring == "canary"), default=None)
+    drills = [order for order in orders if order.rehearsal]
+    returned = {o.device for o in drills if o.type == RETURN and answer_to(evidence, o, CONFIRMED)}
+    broken = {
+        order.device: answer.reason
+        for order in drills
+        if order.rehearsal == BREAK and (answer := answer_to(evidence, order, ROLLED_BACK)) is not None
+    }
+    last = {order.device: order for order in drills}
+    offenders = [
+        f"{device} was never installed again" for device, o in last.items() if not answer_to(evidence, o, CONFIRMED)
+    ]
+    offenders += [
+        f"{o.device} was drilled at {o.at}, after the canaries" for o in drills if opened and time_of(o.at) > opened
+    ]
+    if len(returned) < DRILLED:
+        offenders.append(f"{len(returned)} cameras went back, not {DRILLED}")
+    if list(broken.values()) != [FAILED_AS_TOLD]:
+        offenders.append(f"one camera should have ended with {FAILED_AS_TOLD}, and there were {broken}")
+    facts = (
+        f"{', '.join(sorted(returned))} went back and forward; {', '.join(broken)} failed as told and fell back alone"
+    )
+    return all_of("recovery was rehearsed before the canaries", offenders, facts)
 
 
 def only_the_model(evidence: Evidence) -> Finding:
@@ -151,6 +185,7 @@ ACT_1: Final[tuple[Claim, ...]] = (
 )
 ACT_2: Final[tuple[Claim, ...]] = (
     lambda evidence: everyone_runs(evidence, BETTER),
+    recovery_was_rehearsed,
     ring_after_ring,
     only_the_model,
     no_restart,
