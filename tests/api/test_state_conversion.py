@@ -54,6 +54,7 @@ STRATEGIES = dict(  # noqa: C408 - the fields as the state names them
     evidence=st.lists(verdicts, max_size=3).map(tuple),
     segment=st.none() | st.builds(Segment, names(), names() | st.just("")),
     confined_to_ring=st.booleans(),
+    recovered_unaided=st.booleans(),
     asked_by=st.none() | st.text(max_size=50),
     approved=st.integers(0, 64),
     pardoned=st.lists(counts, max_size=4).map(tuple),

@@ -168,6 +168,8 @@ class Progress(Reported):
     """The label to whose devices a rollback is confined."""
     confined_to_ring: bool = False
     """Whether a rollback reaches only the devices of the current ring."""
+    recovered_unaided: bool = False
+    """Whether health returned while every device still ran the suspect, so that nothing is proved against it."""
     asked_by: Annotated[str, Field(max_length=LONGEST_CALLER)] | None = None
     """Who asked for the rollback; absent where a gate failed."""
     approved: Annotated[int, Field(ge=0, le=64)] = 0

@@ -77,7 +77,7 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[Phase, str]]] = MappingProxyType(
 )
 """Which phase may follow which, within one revision, and what leads there."""
 
-WATCHED: Final = frozenset({Phase.SOAKING, Phase.STABILIZING, Phase.VERIFYING})
+WATCHED: Final = frozenset({Phase.SOAKING, Phase.STABILIZING, Phase.ROLLING_BACK, Phase.VERIFYING})
 """The phases in which signals are evaluated."""
 FINISHES_FIRST: Final = frozenset({Phase.ROLLING_BACK, Phase.VERIFYING})
 """A rollback has right of way, also over the plan's next versions: no device waits on a bad one for its ring."""
@@ -157,6 +157,8 @@ class RevisionState:
     """What a rollback is confined to, where it is."""
     confined_to_ring: bool = False
     """A rollback reaches only the devices of the present ring."""
+    recovered_unaided: bool = False
+    """Health returned while every device still ran the suspect: its return is then no proof against it."""
     asked_by: str | None = None
     """Who asked for the rollback: then all of it goes back, whatever health says. None where a gate failed."""
     approved: int = 0

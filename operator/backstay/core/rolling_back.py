@@ -16,6 +16,7 @@ from backstay.core.planes import Plane
 from backstay.core.reasons import Because, Reason
 from backstay.core.revision import Phase, RevisionState, Segment
 from backstay.core.segments import concentration
+from backstay.core.signals import Result
 from backstay.core.steps import frozen_versions
 from backstay.core.transition import move, stay
 from backstay.core.verification import recovery_gate
@@ -36,6 +37,7 @@ def turn_back(observed: Observed, state: RevisionState, now: datetime, failed: F
         state,
         plane=suspects[0],
         suspects=suspects[1:],
+        recovered_unaided=False,
         asked_by=None,
         confined_to_ring=observed.plan.rollback.scope is Scope.RING,
         segment=_segment(observed, now) if observed.plan.rollback.scope is Scope.SEGMENT else None,
@@ -69,8 +71,22 @@ def rolling_back(observed: Observed, state: RevisionState, now: datetime) -> Dec
     because = (Because(Reason.RETURNING, f"devices return to their previous {plane}: {_cause(state)}"), *orders.because)
     if orders.is_complete and not orders.actions:
         return move(observed, state, now, Phase.VERIFYING, because[0])
-    state = replace(state, beside=_beside(state, orders))
+    state = replace(
+        state,
+        beside=_beside(state, orders),
+        recovered_unaided=state.recovered_unaided or _has_recovered_unaided(observed, state),
+    )
     return stay(observed, state, now, actions=orders.actions, because=because, wakes=orders.wakes)
+
+
+def _has_recovered_unaided(observed: Observed, state: RevisionState) -> bool:
+    """Tell whether the signals that failed pass again while nobody has gone back yet."""
+    bad = observed.plan.target[_plane(state)].content
+    taking_part = [bucket.kind for bucket in observed.fleet.all_buckets() if bucket.kind.takes_part]
+    if state.reverted or not state.evidence or not all(bad in dict(kind.running) for kind in taking_part):
+        return False
+    found = (observed.verdicts.get(verdict.signal) for verdict in state.evidence)
+    return all(verdict is not None and verdict.result is Result.PASS for verdict in found)
 
 
 def verifying(observed: Observed, state: RevisionState, now: datetime) -> Decision:
@@ -129,13 +145,16 @@ def _stands(observed: Observed, freeze: Freeze, now: datetime) -> bool:
 
 
 def _freezes(observed: Observed, state: RevisionState) -> tuple[Freeze, ...]:
-    """The version whose return restored health is convicted; those returned before or beside it are suspect."""
+    """The version whose return restored health is convicted; those returned before or beside it are suspect.
+
+    Where health had returned everywhere before anybody had gone back, nothing is proved, and all are suspect.
+    """
     return tuple(
         Freeze(
             plane,
             release.content,
             release.version,
-            Conviction.CONVICTED if plane is state.plane else Conviction.SUSPECT,
+            Conviction.CONVICTED if plane is state.plane and not state.recovered_unaided else Conviction.SUSPECT,
             _cause(state),
             state.segment,
         )

@@ -71,7 +71,7 @@ def watch_of(observed: Observed, state: RevisionState) -> Watch | None:
             return Watch(state.revision, ring.name, _looks(observed, ring.soak), state.since)
         case Phase.STABILIZING:
             return Watch(state.revision, None, _looks(observed, observed.plan.stability), state.since)
-        case Phase.VERIFYING:
+        case Phase.ROLLING_BACK | Phase.VERIFYING:
             return Watch(state.revision, None, _looks(observed, observed.plan.rollback.verify), state.since)
         case _:
             return None
