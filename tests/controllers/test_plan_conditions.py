@@ -1,5 +1,6 @@
 """What kstatus and a person read of a plan."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -45,14 +46,26 @@ def test_plan_is_stalled_when_it_ended_elsewhere(phase: Phase) -> None:
     assert found["Succeeded"] == (False, phase.value)
 
 
-@pytest.mark.parametrize("reason", [Reason.NO_DATA, Reason.PROVIDER_ERROR, Reason.BLOCKED, Reason.EMPTY_RING])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        Reason.NO_DATA,
+        Reason.PROVIDER_ERROR,
+        Reason.BLOCKED,
+        Reason.EMPTY_RING,
+        Reason.WAITING_FOR_APPROVAL,
+        Reason.GROUP_BUSY,
+        Reason.BUDGET_SPENT,
+        Reason.CATCH_UP_STOPPED,
+    ],
+)
 def test_plan_is_stalled_by_every_wait_that_nobody_could_see_otherwise(reason: Reason) -> None:
     found = said(Phase.SOAKING, Because(Reason.SOAKING, "watching"), Because(reason, "nothing"))
     assert found["Stalled"] == (True, reason.value)
 
 
 def test_plan_is_not_accepted_when_it_asks_for_what_does_not_exist_yet() -> None:
-    refused = Refused(Refusal.NOT_YET_SUPPORTED, "spec.retain: it is not supported yet; leave it out")
+    refused = Refused(Refusal.NOT_YET_SUPPORTED, "spec.pullSecretRef: it is not supported yet; leave it out")
     found = said(Phase.PENDING, refused.because, standing=Standing(refused))
     assert found["Accepted"] == (False, "NotYetSupported")
     assert found["Stalled"][0] is True
@@ -65,11 +78,29 @@ def test_plan_says_that_nobody_was_paged() -> None:
     )
 
 
-def test_plan_says_so_when_a_request_is_written_that_this_version_does_not_act_on() -> None:
-    plan = written_plan()
-    plan.metadata.annotations["backstay.dev/request"] = "approve@abc-1/canary/1"
-    state = RevisionState(RevisionName("abc-1"), 1, "abc", Phase.ROLLING, NOON)
-    found = plan_conditions(plan, Decision(state, (), None, (Because(Reason.DISPATCHING, "2 of 6"),)), Standing())
-    (said_of_it,) = [one for one in found if one.type == "RequestHandled"]
-    assert (said_of_it.status, said_of_it.reason) == (False, "NotYetSupported")
-    assert "approve@abc-1/canary/1" in said_of_it.message
+REHEARSING = [{"name": "canary", "size": "5%", "rehearsal": {"devices": 1}}, {"name": "everyone", "size": "100%"}]
+
+
+def proven(rings: list[dict[str, object]] | None = None, **state: object) -> tuple[bool | None, str]:
+    found = RevisionState(RevisionName("abc-1"), 1, "abc", Phase.ROLLING, NOON)
+    decision = Decision(replace(found, **state), (), None, (Because(Reason.DISPATCHING, "2 of 6"),))  # type: ignore[arg-type]
+    plan = written_plan(rings=rings) if rings else written_plan()
+    (said,) = [one for one in plan_conditions(plan, decision, Standing()) if one.type == "RecoveryProven"]
+    return said.status, said.reason
+
+
+def test_recovery_is_unknown_when_no_ring_asks_for_it() -> None:
+    assert proven() == (None, "NotAsked")
+
+
+def test_recovery_is_unknown_until_a_ring_has_rehearsed_it() -> None:
+    assert proven(REHEARSING) == (None, "NotYet")
+
+
+def test_recovery_is_proven_when_a_ring_has_rehearsed_it() -> None:
+    assert proven(REHEARSING, rehearsed=("canary",)) == (True, "Rehearsed")
+
+
+def test_recovery_is_disproved_when_a_rehearsal_has_failed() -> None:
+    cause = Because(Reason.REHEARSAL_FAILED, "cam-1 fell silent")
+    assert proven(REHEARSING, cause=cause) == (False, "RehearsalFailed")

@@ -1,6 +1,7 @@
 """A status that the API server would not take is a plan that never moves: whatever people name, it must fit."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from backstay.api import DeviceGroup
@@ -23,24 +24,19 @@ LONG_RING = "warehouse-cameras-of-europe"
 LONG_SIGNAL = "latency-at-the-ninety-fifth-percentile"
 
 
-def picture(**changes: object) -> Picture:
+def picture(decision: Decision | None = None) -> Picture:
     written = written_plan(rings=[{"name": LONG_RING, "size": "100%"}])
-    state = RevisionState(RevisionName("abcdef0123-1"), 1, "abcdef0123", Phase.SOAKING, NOON)
-    decision = Decision(
-        state, (), None, (Because(Reason.SOAKING, "watching"),), (RingReport(LONG_RING, RingCounts(target=100_000)),)
-    )
     verdict = Verdict(LONG_SIGNAL, Result.FAIL, NOON, "q", 0.5, "too slow")
-    found = {"decision": decision, "verdicts": {LONG_SIGNAL: verdict}, **changes}
-    return Picture(
-        written,
-        converted(written),
-        found["decision"],
-        found["verdicts"],
-        Standing(),
-        100_000,
-        NOON,  # type: ignore[arg-type]
-        {"model": "7.1.0"},
+    state = RevisionState(RevisionName("abcdef0123-1"), 1, "abcdef0123", Phase.SOAKING, NOON)
+    watching = Decision(
+        state,
+        (),
+        None,
+        (Because(Reason.SOAKING, "watching"),),
+        (RingReport(LONG_RING, RingCounts(target=100_000)),),
+        verdicts=(verdict,),
     )
+    return Picture(written, converted(written), decision or watching, Standing(), 100_000, NOON, {"model": "7.1.0"})
 
 
 def test_status_fits_the_columns_when_rings_and_signals_have_long_names() -> None:
@@ -63,6 +59,26 @@ def test_status_remembers_what_the_revision_before_shipped() -> None:
         "ended": "2026-01-05T12:00:00.000000Z",
         "reason": "accuracy fell",
     }
+
+
+def test_status_tells_how_a_request_was_answered_until_the_next_one_is() -> None:
+    watching = picture().decision
+    answer = Because(Reason.REQUEST_REFUSED, "ring canary does not wait for approval now")
+    answered = replace(watching, state=replace(watching.state, handled="approve@abcdef0123-1/canary/1"), answer=answer)
+    status = plan_status(picture(answered), {})
+    assert status["lastHandledRequest"] == "approve@abcdef0123-1/canary/1"
+    assert status["requestAnswer"] == {"reason": "RequestRefused", "message": answer.message}
+    assert plan_status(picture(), status)["requestAnswer"] == status["requestAnswer"]
+    ReleasePlanStatus.from_document(status)
+
+
+def test_status_keeps_the_verdicts_that_failed_the_gate_when_health_is_good_again() -> None:
+    good = replace(picture().decision.verdicts[0], result=Result.PASS)
+    state = replace(picture().decision.state, phase=Phase.VERIFYING, evidence=picture().decision.verdicts)
+    status = plan_status(picture(replace(picture().decision, state=state, verdicts=(good,))), {})
+    (kept,) = status["evidence"]
+    assert (kept["signal"], kept["result"], kept["message"]) == (LONG_SIGNAL, "Fail", "too slow")
+    assert status["progress"]["verdicts"][0]["result"] == "Pass"
 
 
 def test_group_status_fits_the_columns_when_a_version_is_long() -> None:

@@ -7,11 +7,13 @@ namespace, never the number of devices.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Final
 
 from backstay.adapters.kube.informer import is_newer
 from backstay.controllers.wakes import Key, Wakes
 from backstay.core.devices import Device, DeviceName, RevisionName
+from backstay.core.failures import RetryPolicy
 from backstay.core.fleet import FleetView
 from backstay.core.plan import Plan, Ring
 from backstay.core.planes import ContentDigest, Plane, Release
@@ -26,6 +28,8 @@ class GroupCounts:
 
     devices: int = 0
     ready: int = 0
+    unavailable: int = 0
+    """Devices that are changing or unhealthy, whichever plan it is that changes them."""
     classes: Counter[str] = field(default_factory=Counter)
     running: Counter[Running] = field(default_factory=Counter)
 
@@ -33,6 +37,7 @@ class GroupCounts:
         """Count a device in, or out with -1."""
         self.devices += sign
         self.ready += sign * (device.reachable and not device.failing)
+        self.unavailable += sign * bool(device.in_flight or device.failing)
         self.classes[device.device_class] += sign
         for plane, status in device.planes.items():
             if status.running is not None:
@@ -46,6 +51,9 @@ class _Basis:
     revision: RevisionName
     rings: tuple[Ring, ...]
     target: Mapping[Plane, Release]
+    deadlines: Mapping[Plane, timedelta]
+    retries: RetryPolicy
+    retried_at: datetime | None
     groups: frozenset[str]
 
 
@@ -61,6 +69,7 @@ class Fleets:
         self._counts: defaultdict[Key, GroupCounts] = defaultdict(GroupCounts)
         self.changed_groups: Final[set[Key]] = set()
         """Groups whose counts may differ since somebody last cleared this."""
+        self._bounded: set[Key] = set()
 
     def get(self, namespace: str, name: DeviceName) -> Device | None:
         """One device."""
@@ -104,15 +113,24 @@ class Fleets:
             self._take(namespace, device, device)
         self.changed_groups.add((namespace, name))
 
-    def view(self, plan: Plan, revision: RevisionName, groups: Iterable[str]) -> FleetView:
+    def bound(self, namespace: str, name: str, *, is_bounded: bool) -> None:
+        """Plans wait for room in this group, and are to look again when a device of it settles."""
+        if is_bounded:
+            self._bounded.add((namespace, name))
+        else:
+            self._bounded.discard((namespace, name))
+
+    def view(
+        self, plan: Plan, revision: RevisionName, groups: Iterable[str], retried_at: datetime | None = None
+    ) -> FleetView:
         """The plan's devices, kept up to date from now on."""
         key = (plan.namespace, plan.name)
-        basis = _Basis(revision, plan.rings, plan.target, frozenset(groups))
+        basis = _Basis(revision, plan.rings, plan.target, plan.deadlines, plan.retries, retried_at, frozenset(groups))
         known = self._views.get(key)
         if known is not None and known[0] == basis:
             return known[1]
         mine = (device for device in self._devices[plan.namespace].values() if device.groups & basis.groups)
-        view = FleetView(plan, revision, mine)
+        view = FleetView(plan, revision, mine, retried_at=retried_at)
         self._views[key] = (basis, view)
         return view
 
@@ -123,6 +141,19 @@ class Fleets:
     def counts(self, namespace: str, group: str) -> GroupCounts:
         """What the devices of a group report."""
         return self._counts[namespace, group]
+
+    def contents(self, namespace: str) -> frozenset[ContentDigest]:
+        """Every content that a device of a namespace runs, keeps to fall back to, or is ordered to run."""
+        return frozenset(
+            content
+            for device in self._devices[namespace].values()
+            for contents in (
+                (found for status in device.planes.values() for found in (status.running, status.fallback)),
+                (assignment.content for assignment in device.assigned.values()),
+            )
+            for content in contents
+            if content is not None
+        )
 
     def classes(self, namespace: str, groups: Iterable[str]) -> tuple[str, ...]:
         """The device classes that occur in some groups."""
@@ -135,6 +166,8 @@ class Fleets:
         if known is not None:
             self._count(namespace, known, -1)
         self._count(namespace, device, +1)
+        if any((namespace, group) in self._bounded for group in device.groups):
+            self._wakes.wake_namespace(namespace)
         for key, (basis, view) in self._views_of(namespace):
             if device.groups & basis.groups:
                 view.put(device)

@@ -11,9 +11,11 @@ from backstay.controllers.plan_conditions import Standing, troubles
 from backstay.controllers.wakes import Key
 from backstay.core.actions import Decision, Dispatch, Freeze, Withdraw
 from backstay.core.plan import Plan
+from backstay.core.reasons import Reason
 from backstay.core.revision import Phase
 from backstay.ports.journal import Entry, Journal, Subject, Weight
 
+_OF_A_RING: Final = frozenset({Phase.ROLLING, Phase.SOAKING, Phase.REHEARSING})
 _BAD: Final = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK, Phase.UNRESOLVED, Phase.HALTED})
 
 log = logging.getLogger(__name__)
@@ -31,13 +33,21 @@ class Narrator:
     def moved(self, plan: ReleasePlan, ruling: Plan, decision: Decision) -> None:
         """The plan entered another phase, or another revision."""
         state = decision.state
-        ring = f" ring {ruling.rings[state.ring].name}" if state.phase in {Phase.ROLLING, Phase.SOAKING} else ""
+        ring = f" ring {ruling.rings[state.ring].name}" if state.phase in _OF_A_RING else ""
         plane = f" {state.plane}" if state.plane and state.phase in {Phase.ROLLING_BACK, Phase.VERIFYING} else ""
         why = "; ".join(because.message for because in decision.because)
         log.info("%s/%s: %s%s%s: %s", *self._key, state.phase, ring, plane, why)
         weight = Weight.WARNING if state.phase in _BAD else Weight.NORMAL
         reason = state.phase.value if state.phase in _BAD else decision.because[0].reason.value
         self._record(plan, reason, f"{state.revision} {state.phase}{ring}{plane}: {why}", weight)
+
+    def answered(self, plan: ReleasePlan, decision: Decision) -> None:
+        """A person's request was carried out, or refused; either way they hear of it."""
+        if (answer := decision.answer) is None:
+            return
+        log.info("%s/%s: %s: %s", *self._key, decision.state.handled, answer)
+        weight = Weight.WARNING if answer.reason is Reason.REQUEST_REFUSED else Weight.NORMAL
+        self._record(plan, answer.reason.value, f"{decision.state.handled}: {answer.message}", weight)
 
     def stays(self, plan: ReleasePlan, decision: Decision) -> None:
         """Nothing moved; say so when the reasons for it are others than before."""
@@ -74,7 +84,12 @@ class Narrator:
                     pass
 
     def _ordered(self, orders: list[Dispatch]) -> None:
-        kinds = Counter(f"{order.type.lower()} {order.release} in ring {order.ring}" for order in orders)
+        kinds = Counter(
+            f"{order.type.lower()} {order.release} in ring {order.ring}"
+            + (f", as a rehearsal ({order.drill})" if order.drill else "")
+            + (f", attempt {order.attempt}" if order.attempt > 1 else "")
+            for order in orders
+        )
         for kind, count in sorted(kinds.items()):
             log.info("%s/%s: ordered %d devices to %s", *self._key, count, kind)
 

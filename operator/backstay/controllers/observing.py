@@ -27,9 +27,12 @@ from backstay.core.devices import RevisionName
 from backstay.core.observed import Observed
 from backstay.core.plan import Plan
 from backstay.core.planes import ContentDigest, Plane
+from backstay.core.requests import LONGEST, Request, Unreadable, parse_request
 from backstay.core.revision import Phase, RevisionState, revision_named, ruling_plan
 from backstay.core.signals import Verdict
 
+REQUEST: Final = "backstay.dev/request"
+REQUESTED_BY: Final = "backstay.dev/requested-by"
 SUPPORTED_CLASSES: Final = frozenset({ESP32.name})
 
 
@@ -69,7 +72,8 @@ class Observer:
             ruling = plan_from(namespace, name, plan.spec, {}, {})
         snapshot = _chosen(ruling, live, kept) or self._candidate(plan, Resolved({}, {}))
         revision = revision_named(state, ruling) if ruling.target else _unnamed(state)
-        fleet = self._store.fleets.view(ruling, revision, snapshot.spec.groups)
+        retried_at = state.retried_at if state else None
+        fleet = self._store.fleets.view(ruling, revision, snapshot.spec.groups, retried_at)
         refused = resolution if isinstance(resolution, Refused) else None
         known = self._snapshots.known(namespace) | {release.content: release for release in ruling.target.values()}
         observed = Observed(
@@ -81,8 +85,9 @@ class Observer:
             verdicts=verdicts,
             known=known,
             unproven=self._unproven(plan, state, revision),
-            paused_groups=self._store.paused_groups(namespace),
+            groups=self._store.group_rules(namespace),
             rivals=self._store.rivals(namespace, name),
+            request=_request(plan),
         )
         standing = Standing(refused, resolution if isinstance(resolution, Resolved) else None)
         return Sight(observed, standing, snapshot)
@@ -168,6 +173,14 @@ class Observer:
             elif snapshot.revision != revision:
                 shipped |= snapshot.shipped()
         return frozenset(shipped - proven)
+
+
+def _request(plan: ReleasePlan) -> Request | Unreadable | None:
+    """What a person asks for, unless it has been answered."""
+    annotations = plan.metadata.annotations
+    if (asked := annotations.get(REQUEST)) is None or asked[:LONGEST] == plan.status.last_handled_request:
+        return None
+    return parse_request(asked, annotations.get(REQUESTED_BY, ""))
 
 
 def _plan(snapshot: Snapshot | None, key: Key) -> Plan | None:

@@ -11,12 +11,12 @@ from backstay.adapters.kube.client import EDGE_DEVICES, HOLDS, KubeClient
 from backstay.api import Hold, ReleasePlan
 from backstay.api.device_conversion import device_from
 from backstay.controllers.failpoints import Failpoints
-from backstay.controllers.probes import probes_for
+from backstay.controllers.probes import FAILS_ON_PURPOSE, probes_for
 from backstay.controllers.snapshots import PLAN_LABEL, Snapshot, label_value
 from backstay.controllers.store import Store
 from backstay.controllers.times import rfc3339
 from backstay.core.actions import Action, Dispatch, Freeze, Withdraw
-from backstay.core.devices import DeviceName
+from backstay.core.devices import DeviceName, Drill
 from backstay.core.planes import Plane, Release
 from backstay.errors import Conflict, NotFound, Refused, Unavailable
 from backstay.ports.clock import Clock
@@ -184,12 +184,16 @@ def order_patch(dispatch: Dispatch, context: Context, device_class: str, now: da
         "plane": release.plane.value,
         "type": dispatch.type.value,
         "issued": rfc3339(now),
+        # A merge patch keeps what it does not name.
         "withdrawn": None,
+        "attempt": dispatch.attempt if dispatch.attempt > 1 else None,
+        "rehearsal": None if dispatch.drill is None else dispatch.drill.value,
     }
+    probes = probes_for(device_class, context.snapshot.rules)
     desired = {
         release.plane.value: assignment,
         "step": step,
-        "probes": probes_for(device_class, context.snapshot.rules),
+        "probes": [*probes, FAILS_ON_PURPOSE] if dispatch.drill is Drill.BREAK else probes,
         "window": windows[release.plane],
         "expires": rfc3339(dispatch.expires),
     }
@@ -207,6 +211,8 @@ def withdrawal_patch(withdraw: Withdraw) -> Json:
 def hold_document(freeze: Freeze, context: Context) -> Json:
     """The hold that freezes a version: without owner or end, because only a person may lift a conviction."""
     origin = f"plan {context.plan.metadata.name}, revision {context.revision}"
+    segment = freeze.segment
+    scope = {} if segment is None else {"scope": {"selector": {"matchLabels": {segment.key: segment.value}}}}
     reason = f"{freeze.conviction}: {freeze.plane} {freeze.version} of {origin}: {freeze.evidence}"
     return {
         "apiVersion": "backstay.dev/v1alpha1",
@@ -220,6 +226,7 @@ def hold_document(freeze: Freeze, context: Context) -> Json:
             },
         },
         "spec": {
+            **scope,
             "versions": [{"plane": freeze.plane.value, "digest": freeze.content}],
             "reason": reason[:LONGEST_REASON],
         },

@@ -10,25 +10,31 @@ from backstay.controllers.resolution import Refused, Resolved
 from backstay.core.actions import Decision
 from backstay.core.planes import Plane
 from backstay.core.reasons import Because, Reason
-from backstay.core.revision import Phase
+from backstay.core.revision import Phase, RevisionState
 from backstay.ports.verify import NotConfigured, Verdict, Verified
 
 _STUCK: Final = frozenset(
     {
         Reason.NO_PATH,
+        Reason.NO_WAY_BACK,
         Reason.FROZEN,
         Reason.CONFLICT,
         Reason.UNRESOLVED_ARTIFACT,
         Reason.EMPTY_RING,
         Reason.BLOCKED,
+        Reason.WAITING_FOR_APPROVAL,
         Reason.HELD,
+        Reason.GROUP_BUSY,
+        Reason.BUDGET_SPENT,
+        Reason.CANNOT_FALL_BACK,
+        Reason.CATCH_UP_STOPPED,
+        Reason.NOT_ALL_RETURNED,
         Reason.PROVIDER_ERROR,
         Reason.NO_DATA,
         Reason.INCONCLUSIVE,
     }
 )
 """What waits for somebody who would not know of it otherwise."""
-REQUEST: Final = "backstay.dev/request"
 _OVER: Final = frozenset({Phase.ROLLED_BACK, Phase.UNRESOLVED, Phase.HALTED})
 
 
@@ -65,10 +71,9 @@ def plan_conditions(plan: ReleasePlan, decision: Decision, standing: Standing) -
         _stalled(decision, stuck, words, over=over),
         _accepted(standing.refused),
         _verified(standing.resolved),
-        Says("RecoveryProven", None, "NotRehearsed", "recovery is not rehearsed by this version of the operator"),
+        _recovery_proven(plan, decision.state),
         _succeeded(decision, words),
         _paging(standing.paging_problem),
-        *_request(plan),
     ]
 
 
@@ -119,12 +124,17 @@ def _succeeded(decision: Decision, words: str) -> Says:
     return Says("Succeeded", None, decision.phase.value, "the revision has not ended yet")
 
 
-def _request(plan: ReleasePlan) -> list[Says]:
-    """A request that a person wrote as an annotation is never passed over in silence."""
-    if (asked := plan.metadata.annotations.get(REQUEST)) is None:
-        return []
-    words = f"the annotation {REQUEST} asks for {asked[:200]!r}; this version of the operator acts on no requests"
-    return [Says("RequestHandled", status=False, reason="NotYetSupported", message=words)]
+def _recovery_proven(plan: ReleasePlan, state: RevisionState) -> Says:
+    """Whether this revision has shown on devices that going back works, as far as its rings ask for it so far."""
+    asked = [ring.name for ring in plan.spec.rings or () if ring.rehearsal is not None]
+    if not asked:
+        return Says("RecoveryProven", None, "NotAsked", "no ring of the plan rehearses recovery")
+    if state.cause is not None and state.cause.reason is Reason.REHEARSAL_FAILED:
+        return Says("RecoveryProven", status=False, reason="RehearsalFailed", message=state.cause.message)
+    proven = [name for name in asked if name in state.rehearsed]
+    if not proven:
+        return Says("RecoveryProven", None, "NotYet", f"ring {asked[0]} rehearses recovery before it passes")
+    return Says("RecoveryProven", status=True, reason="Rehearsed", message=f"proven in ring {', '.join(proven)}")
 
 
 def _paging(problem: str) -> Says:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from backstay.api import ReleasePlan
 from backstay.api.releaseplan_status import ReleasePlanSummary
-from backstay.api.state_conversion import progress_of
+from backstay.api.state_conversion import evidence_of, progress_of
 from backstay.controllers.conditions import Says, conditions
 from backstay.controllers.plan_conditions import Standing, plan_conditions, troubles
 from backstay.controllers.shelf import Seen
@@ -22,6 +22,7 @@ Json = dict[str, Any]
 
 MOST_HISTORY: Final = 10
 MOST_VERDICTS: Final = 20
+LONGEST_ANSWER: Final = 2048
 _WORST_FIRST: Final = (Result.FAIL, Result.PROVIDER_ERROR, Result.NO_DATA, Result.INCONCLUSIVE, Result.PASS)
 
 
@@ -32,12 +33,16 @@ class Picture:
     written: ReleasePlan
     ruling: Plan
     decision: Decision
-    verdicts: Mapping[str, Verdict]
     standing: Standing
     devices: int
     now: datetime
     ended_versions: Mapping[str, str] = field(default_factory=dict)
     """What the revision shipped that this decision ends, by plane."""
+
+    @property
+    def verdicts(self) -> Mapping[str, Verdict]:
+        """The verdicts of the present watch, as the decision judged them."""
+        return {verdict.signal: verdict for verdict in self.decision.verdicts}
 
 
 def plan_status(picture: Picture, before: Json) -> Json:
@@ -57,6 +62,9 @@ def plan_status(picture: Picture, before: Json) -> Json:
         "ring": ring,
         "rings": _rings(picture, rings, before),
         "culprit": _culprit(picture),
+        "lastHandledRequest": state.handled,
+        "requestAnswer": _answer(decision) or before.get("requestAnswer"),
+        "evidence": evidence_of(state, _rules(picture)),
         "history": _history(decision.ended, picture.ended_versions, before),
         # Through the model, which cuts a cell to what the API server takes: one long name must not cost the status.
         "summary": ReleasePlanSummary(
@@ -108,7 +116,28 @@ def _ring(picture: Picture, index: int, report: RingReport, earlier: Json) -> Js
         "verdict": worst or earlier.get("verdict"),
         "soakStarted": _seconds(state.since) if is_soaking else earlier.get("soakStarted"),
         "passed": earlier.get("passed") or _seconds(state.since) if is_passed else None,
+        "errorBudgetSpent": _budget_spent(picture) if is_soaking else earlier.get("errorBudgetSpent"),
     }
+
+
+def _budget_spent(picture: Picture) -> str | None:
+    """The largest part that any comparison has used of the looks that the soak plans; absent without comparisons."""
+    watch = picture.decision.watch
+    compared = {signal.name for signal in picture.ruling.signals if signal.comparison is not None}
+    looks = [tally.looks for tally in picture.decision.state.tallies if tally.signal in compared]
+    if watch is None or not looks:
+        return None
+    return f"{min(1.0, max(looks) / watch.looks):.2f}"
+
+
+def _answer(decision: Decision) -> Json | None:
+    if decision.answer is None:
+        return None
+    return {"reason": decision.answer.reason.value, "message": decision.answer.message[:LONGEST_ANSWER]}
+
+
+def _rules(picture: Picture) -> dict[str, str]:
+    return {signal.name: signal.rule for signal in picture.ruling.signals}
 
 
 def _culprit(picture: Picture) -> Json | None:
@@ -167,7 +196,7 @@ def _verdicts(picture: Picture, before: Json) -> list[Json]:
     if not picture.verdicts and before.get("revision") == picture.decision.state.revision:
         earlier: list[Json] = before.get("progress", {}).get("verdicts", [])
         return earlier
-    rules = {signal.name: signal.rule for signal in picture.ruling.signals}
+    rules = _rules(picture)
     return [
         {
             "signal": verdict.signal,

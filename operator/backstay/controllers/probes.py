@@ -15,6 +15,9 @@ _ABLE: Final = {
     ),
 }
 
+FAILS_ON_PURPOSE: Final[Json] = {"name": "rehearsal", "kind": ProbeKind.FAIL_ON_PURPOSE.value, "within": "1s"}
+"""Given to a device that rehearses falling back: it must do so by itself, as it would if another probe failed."""
+
 REACHED_HOME: Final[Json] = {"name": "agent", "kind": ProbeKind.AGENT_CONNECTED.value}
 """Asked of every device: one that cannot be reached after a change could not be told to go back."""
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from backstay.adapters.kube.client import RELEASE_PLANS, KubeClient
 from backstay.api import ReleasePlan
+from backstay.api.state_conversion import outcome_from
 from backstay.controllers.failpoints import Failpoints
 from backstay.controllers.merge import merge_patch, without_nulls
 from backstay.controllers.narration import Narrator
@@ -28,6 +29,7 @@ from backstay.controllers.store import Store
 from backstay.controllers.wakes import Key
 from backstay.core.actions import Decision
 from backstay.core.decide import decide
+from backstay.core.retention import unneeded
 from backstay.core.revision import Phase, RevisionState
 from backstay.errors import BackstayError, Conflict, NotFound
 from backstay.ports.clock import Clock
@@ -37,6 +39,8 @@ from backstay.ports.signals import Signals
 
 GATHER_SECONDS: Final = 0.02
 """Changes that come together are decided on together."""
+CLEARS_SECONDS: Final = 300.0
+"""Records of earlier revisions are looked through no more often than this."""
 COUNTERS_SECONDS: Final = 1.0
 """Counters alone are written no more often than this."""
 FIRST_DELAY_SECONDS: Final = 0.5
@@ -75,6 +79,7 @@ class PlanLoop:
         self._observer = Observer(key, services.store, services.snapshots, services.resolver, self._flag.set)
         self._narrator = Narrator(key, services.journal, services.failpoints)
         self._written_at = float("-inf")
+        self._cleared_at = float("-inf")
         self._must_read = False
         self._owes = False
         self._problems: tuple[str, ...] = ()
@@ -125,20 +130,24 @@ class PlanLoop:
         if seen.model is None:
             await self._write(seen, unreadable_status(seen, self._services.clock.now()), only_if_unchanged=False)
             return None
-        sight = self._observer.observe(seen.model, watch.verdicts)
+        async with self._services.store.turn(self._key[0]):
+            return await self._observe_and_act(seen.model, seen, watch)
+
+    async def _observe_and_act(self, plan: ReleasePlan, seen: Seen[ReleasePlan], watch: SignalWatch) -> datetime | None:
+        sight = self._observer.observe(plan, watch.verdicts)
         if isinstance(sight, Resolving):
             return None
         decision = decide(sight.observed, self._services.clock.now())
         if _has_moved(sight.observed.state, decision):
-            await self._move(seen.model, seen, sight, decision, watch)
+            await self._move(plan, seen, sight, decision, watch)
             return self._services.clock.now()
-        await self._record(seen.model, seen, sight, decision, watch)
+        await self._record(plan, seen, sight, decision)
+        self._narrator.answered(plan, decision)
         watch.follow(decision.watch, sight.observed.plan)
         self._services.paging.due(self._key, decision.state.revision, decision.alerts)
-        self._narrator.stays(seen.model, decision)
-        return _earliest(
-            decision.wake_at, await self._act(seen.model, sight, decision), self._retry(sight), self._owed()
-        )
+        self._narrator.stays(plan, decision)
+        await self._forget_what_nothing_needs(plan, sight, decision)
+        return _earliest(decision.wake_at, await self._act(plan, sight, decision), self._retry(sight), self._owed())
 
     async def _move(
         self, plan: ReleasePlan, seen: Seen[ReleasePlan], sight: Sight, decision: Decision, watch: SignalWatch
@@ -149,16 +158,15 @@ class PlanLoop:
             snapshot = replace(sight.snapshot, revision=state.revision, counter=state.counter)
             await self._services.snapshots.save(plan, snapshot)
         self._services.failpoints.passing("before-phase-write")
-        await self._write(seen, self._status(plan, seen, sight, decision, watch), only_if_unchanged=True)
+        await self._write(seen, self._status(plan, seen, sight, decision), only_if_unchanged=True)
         self._services.failpoints.passing("after-phase-write")
+        self._narrator.answered(plan, decision)
         self._narrator.moved(plan, sight.observed.plan, decision)
         watch.follow(decision.watch, sight.observed.plan)
 
-    async def _record(
-        self, plan: ReleasePlan, seen: Seen[ReleasePlan], sight: Sight, decision: Decision, watch: SignalWatch
-    ) -> None:
+    async def _record(self, plan: ReleasePlan, seen: Seen[ReleasePlan], sight: Sight, decision: Decision) -> None:
         """Write what has changed: at once what a decision depends on, counters and words a little later."""
-        status = self._status(plan, seen, sight, decision, watch)
+        status = self._status(plan, seen, sight, decision)
         must = (
             decision.state != sight.observed.state
             or seen.status.get("observedGeneration") != status["observedGeneration"]
@@ -180,6 +188,23 @@ class PlanLoop:
         self._problems = refused[:3]
         return self._after(results)
 
+    async def _forget_what_nothing_needs(self, plan: ReleasePlan, sight: Sight, decision: Decision) -> None:
+        snapshots, now = self._services.snapshots, self._services.clock.monotonic()
+        records = snapshots.records(self._key)
+        if len(records) < 2 or now - self._cleared_at < CLEARS_SECONDS:  # noqa: PLR2004 - the running one and another
+            return
+        self._cleared_at = now
+        gone = unneeded(
+            records,
+            current=decision.state.revision,
+            ended={outcome.revision: outcome.ended for outcome in map(outcome_from, plan.status.history)},
+            in_use=self._services.store.fleets.contents(self._key[0]),
+            retain=sight.observed.plan.retain,
+            now=self._services.clock.now(),
+        )
+        self._services.leader.assert_held()
+        await snapshots.drop(self._key, gone)
+
     def _after(self, results: list[Result]) -> datetime | None:
         """Look again at once where something was overtaken, and a little later where it was refused or lost."""
         now = self._services.clock.now()
@@ -187,15 +212,12 @@ class PlanLoop:
             return now + timedelta(seconds=LONGEST_DELAY_SECONDS)
         return now if any(result.done is not Done.DONE for result in results) else None
 
-    def _status(
-        self, plan: ReleasePlan, seen: Seen[ReleasePlan], sight: Sight, decision: Decision, watch: SignalWatch
-    ) -> Json:
+    def _status(self, plan: ReleasePlan, seen: Seen[ReleasePlan], sight: Sight, decision: Decision) -> Json:
         standing = replace(sight.standing, paging_problem=self._services.paging.problem, problems=self._problems)
         picture = Picture(
             plan,
             sight.observed.plan,
             decision,
-            watch.verdicts,
             standing,
             len(sight.observed.fleet),
             self._services.clock.now(),

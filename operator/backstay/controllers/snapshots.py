@@ -6,7 +6,7 @@ then are known again after a restart, also while the registry is away.
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from backstay.controllers.failpoints import Failpoints
 from backstay.core.devices import RevisionName
 from backstay.core.plan import Plan
 from backstay.core.planes import ContentDigest, Plane, Release, Requirement, VersionRange
+from backstay.core.retention import Record
 from backstay.errors import BackstayError, Conflict, NotFound
 
 PLAN_LABEL: Final = "backstay.dev/plan"
@@ -151,6 +152,25 @@ class Snapshots:
             await self._client.create(CONTROLLER_REVISIONS, body, plan.metadata.namespace)
         self._kept[key][snapshot.revision] = snapshot
         self._failpoints.passing("after-revision")
+
+    def records(self, key: Key) -> list[Record]:
+        """What each kept snapshot of a plan shipped, the earliest first."""
+        return [
+            Record(snapshot.revision, frozenset(release.content for release in snapshot.releases.values()))
+            for snapshot in self.of_plan(key)
+        ]
+
+    async def drop(self, key: Key, revisions: Iterable[RevisionName]) -> None:
+        """Delete snapshots that nothing needs any more.
+
+        Raises:
+            Unavailable, Forbidden
+        """
+        namespace, name = key
+        for revision in revisions:
+            await self._delete(f"{name}-{revision}", namespace)
+            self._kept[key].pop(revision, None)
+            log.info("%s/%s: forgot revision %s, which nothing needs any more", *key, revision)
 
     async def _delete(self, name: str, namespace: str) -> None:
         try:

@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from backstay.adapters.kube.client import (
@@ -14,11 +17,12 @@ from backstay.adapters.kube.client import (
 )
 from backstay.api import DeviceGroup, HealthRule, ReleasePlan
 from backstay.api import Hold as WrittenHold
-from backstay.api.conversion import hold_from, selector_from
+from backstay.api.conversion import group_rules_from, hold_from, selector_from
 from backstay.controllers.fleets import Fleets
 from backstay.controllers.shelf import Shelf
 from backstay.controllers.wakes import Wakes
 from backstay.core.holds import Hold
+from backstay.core.observed import GroupRules, Rival
 from backstay.errors import Unavailable
 
 SWEEP_SECONDS: Final = 30.0
@@ -36,6 +40,7 @@ class Store:
         self.groups: Final = Shelf(DeviceGroup, self._group_changed)
         self.rules: Final = Shelf(HealthRule, self._rule_changed)
         self.holds: Final = Shelf(WrittenHold, self._hold_changed)
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._plan_uids: dict[tuple[str, str], str | None] = {}
         self.plans_changed: Final = asyncio.Event()
         """Set when a plan has come or gone."""
@@ -59,14 +64,41 @@ class Store:
             for name, seen in self.holds.of_namespace(namespace)
         )
 
-    def paused_groups(self, namespace: str) -> frozenset[str]:
-        """The groups of a namespace on which nothing new may start."""
-        groups = self.groups.of_namespace(namespace)
-        return frozenset(name for name, seen in groups if seen.model is not None and seen.model.spec.paused)
+    def group_rules(self, namespace: str) -> dict[str, GroupRules]:
+        """What the groups of a namespace demand of every plan; one that cannot be read lets nothing start."""
+        found = {}
+        for name, seen in self.groups.of_namespace(namespace):
+            counts = self.fleets.counts(namespace, name)
+            found[name] = (
+                GroupRules(paused=True)
+                if seen.model is None
+                else group_rules_from(seen.model.spec, counts.devices, counts.unavailable)
+            )
+        return found
 
-    def rivals(self, namespace: str, plan: str) -> frozenset[str]:
-        """The other plans of a namespace."""
-        return frozenset(name for name, _ in self.plans.of_namespace(namespace) if name != plan)
+    @asynccontextmanager
+    async def turn(self, namespace: str) -> AsyncIterator[None]:
+        """From observing to acting: plans take turns where a group bounds what they do together."""
+        groups = self.groups.of_namespace(namespace)
+        if not any(seen.model is not None and seen.model.spec.max_unavailable is not None for _, seen in groups):
+            yield
+            return
+        async with self._turns[namespace]:
+            yield
+
+    def rivals(self, namespace: str, plan: str) -> tuple[Rival, ...]:
+        """The other plans of a namespace, with what they want; one that cannot be read orders nothing."""
+        own = self.plans.get((namespace, plan))
+        return tuple(
+            Rival(
+                name,
+                frozenset(seen.model.spec.versions.by_plane()),
+                frozenset(seen.model.spec.groups),
+                goes_first=own is None or _age(seen.raw) < _age(own.raw),
+            )
+            for name, seen in self.plans.of_namespace(namespace)
+            if name != plan and seen.model is not None
+        )
 
     async def sweep(self, client: KubeClient) -> None:
         """Read every plan, group, rule and hold with quorum.
@@ -104,8 +136,9 @@ class Store:
 
     def _group_changed(self, namespace: str, name: str) -> None:
         seen = self.groups.get((namespace, name))
-        selector = None if seen is None or seen.model is None else selector_from(seen.model.spec.selector)
-        self.fleets.set_group(namespace, name, selector)
+        spec = None if seen is None or seen.model is None else seen.model.spec
+        self.fleets.set_group(namespace, name, None if spec is None else selector_from(spec.selector))
+        self.fleets.bound(namespace, name, is_bounded=spec is not None and spec.max_unavailable is not None)
         self.fleets.changed_groups.add((namespace, name))
         self.reports_due.set()
         self.wakes.wake_namespace(namespace)
@@ -119,3 +152,8 @@ class Store:
         del name
         self.reports_due.set()
         self.wakes.wake_namespace(namespace)
+
+
+def _age(raw: dict[str, Any]) -> tuple[str, str]:
+    """What decides which of two objects was there first."""
+    return raw["metadata"].get("creationTimestamp", ""), raw["metadata"]["name"]
