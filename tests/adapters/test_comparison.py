@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backstay.adapters.comparison import compare
-from backstay.core.signals import Broken, Compared, Comparison, Direction, TooFew
+from backstay.core.signals import Broken, Compared, Comparison, Direction, TooFew, allowed_chance
 
 ACCURACY = Comparison(Direction.DECREASE, Decimal("0.05"))
 LATENCY = Comparison(Direction.INCREASE, Decimal("0.010"))
@@ -67,7 +67,14 @@ def test_compare_gives_the_same_answer_when_it_draws_exchanges():
 def test_compare_can_tell_from_the_limit_when_a_long_soak_shares_one_budget():
     looks = 720
     bad, good = [0.80 + 0.001 * n for n in range(15)], [0.95 + 0.001 * n for n in range(45)]
-    assert compared(ACCURACY, bad, good, looks).p_value <= 0.05 / looks
+    assert compared(ACCURACY, bad, good, looks).p_value <= allowed_chance(ACCURACY.confidence, 1, looks)
+
+
+@pytest.mark.parametrize("looks", [1, 12, 720])
+def test_compare_can_tell_from_the_limit_when_a_soak_overruns(looks):
+    bad, good = [0.80 + 0.001 * n for n in range(15)], [0.95 + 0.001 * n for n in range(45)]
+    limits = [allowed_chance(ACCURACY.confidence, looks + beyond, looks) for beyond in range(1, 11)]
+    assert compared(ACCURACY, bad, good, looks).p_value <= min(limits) / 2
 
 
 def test_compare_convicts_no_more_often_than_its_limit_when_nothing_differs():
@@ -87,8 +94,12 @@ def test_compare_says_too_few_when_a_side_has_fewer_than_five(ring, baseline):
 
 def test_compare_says_too_few_when_nothing_could_convict_within_the_budget():
     worst, best = [0.0] * 5, [1.0] * 5
-    assert isinstance(compare(ACCURACY, worst, best, 12), Compared)
-    assert compare(ACCURACY, worst, best, 13) == TooFew(5, 5)
+    assert isinstance(compare(ACCURACY, worst, best, 11), Compared)
+    assert compare(ACCURACY, worst, best, 12) == TooFew(5, 5)
+
+
+def test_compare_counts_exchanges_when_they_are_more_than_a_float_holds():
+    assert isinstance(compare(ACCURACY, [0.9] * 1500, [0.9] * 1500, 1), Compared)
 
 
 def test_compare_says_too_few_when_full_confidence_is_asked_for():

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import aiohttp
@@ -109,6 +109,22 @@ async def test_evaluate_asks_the_confined_query_at_the_given_time_when_it_asks(p
     info = 'backstay_device_info{namespace="acme",plan="vision",revision="3f9c-2",ring="canary"}'
     assert found.query == f'avg(m{{namespace="acme"}} * on (device) group_left () {info})'
     assert wire.asked == [{"query": found.query, "time": f"{AT.timestamp():.3f}", "timeout": "0.3"}]
+
+
+async def test_evaluate_asks_for_what_is_newer_than_the_watch_when_the_rule_does(provider, wire):
+    wire.answers.append(vector("1"))
+    query = "count(m * on(device) group_left() backstay_device_info{${scope}} > ${since})"
+    watch = replace(WATCH, since=AT - timedelta(minutes=1))
+    found = await provider.evaluate(replace(SIGNAL, query=query), watch, "acme", "vision", AT)
+    assert found.result is Result.PASS
+    assert found.query.endswith("> 1740830340.250)")
+    assert wire.asked[0]["query"] == found.query
+
+
+async def test_evaluate_is_a_provider_error_when_the_rule_needs_a_time_and_the_watch_has_none(provider, wire):
+    found = await verdict(provider, replace(SIGNAL, query=f"{QUERY} > ${{since}}"))
+    assert (found.result, wire.asked) == (Result.PROVIDER_ERROR, [])
+    assert "${since}" in found.message
 
 
 async def test_ask_keeps_labels_when_there_are_several_series(provider, wire):
@@ -222,7 +238,9 @@ async def test_evaluate_fails_when_the_ring_is_worse_than_the_baseline(provider,
     found = await compared(provider, wire, vector(*BAD), vector(*GOOD))
     assert found.result is Result.FAIL
     assert found.value == pytest.approx(0.34)
-    assert "+0.34 against the baseline, p = 0.00397" in found.message
+    assert "+0.34 against the baseline, p = 0.00397 (limit 0.045)" in found.message
+    assert found.compared is not None
+    assert (found.compared.looks, found.compared.samples, found.compared.baseline_samples) == (1, 5, 5)
     assert 'revision="3f9c-2",ring="canary"' in found.query
 
 
@@ -230,6 +248,17 @@ async def test_evaluate_passes_when_the_ring_is_better_than_the_baseline(provide
     found = await compared(provider, wire, vector(*GOOD), vector(*BAD))
     assert found.result is Result.PASS
     assert found.value == pytest.approx(-0.34)
+
+
+@pytest.mark.parametrize(
+    ("ring", "baseline", "lacks_baseline"),
+    [(BAD[:4], GOOD, False), (BAD, GOOD[:4], True), (BAD, [], True), (BAD[:4], GOOD[:4], True)],
+)
+async def test_evaluate_says_whether_the_baseline_is_missing_when_there_are_too_few(
+    provider, wire, ring, baseline, lacks_baseline
+):
+    found = await compared(provider, wire, vector(*ring), vector(*baseline))
+    assert (found.result, found.lacks_baseline, found.compared) == (Result.INCONCLUSIVE, lacks_baseline, None)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What a rule may read is decided here: the wall between tenants, from both sides."""
 
 import time
+from datetime import UTC, datetime
 
 import promql_parser
 import pytest
@@ -8,13 +9,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from promql_parser import Expr, VectorSelector
 
+from backstay.adapters import promql
 from backstay.adapters.promql import MOST_OPERATIONS, QueryRefused, resolve
 
 SCOPED = "backstay_device_info{${scope}}"
 OWN = 'namespace="acme"'
+SINCE = datetime(2025, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
 
-def resolved(query: str, **changes: str | bool | None) -> str:
+def resolved(query: str, **changes: str | bool | datetime | None) -> str:
     asked = {"namespace": "acme", "plan": "vision", "revision": "3f9c-2", "ring": "canary"} | changes
     return resolve(query, **asked)
 
@@ -101,6 +104,66 @@ def test_resolve_fits_on_one_line_when_the_query_is_long():
 
 def test_resolve_reads_past_a_comment_when_it_holds_a_quote():
     assert resolved(f'm + {SCOPED} # "').startswith(f"m{{{OWN}}} + ")
+
+
+# The time at which the watch began
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("m > ${since}", f"m{{{OWN}}} > 1740830400.250"),
+        ("time() - ${since}", "time() - 1740830400.250"),
+        ("vector(-${since})", "vector(-1740830400.250)"),
+        ("max(m) > bool ${since} + ${since}", f"max(m{{{OWN}}}) > bool 1740830400.250 + 1740830400.250"),
+    ],
+)
+def test_resolve_puts_the_time_where_it_is_asked_for(query, expected):
+    assert resolved(f"{query} + on() {SCOPED}", since=SINCE).startswith(f"{expected} + on ()")
+
+
+def test_resolve_leaves_texts_alone_when_they_hold_what_stands_for_the_time():
+    text = resolved(f'm{{x="7000000000.125"}} > ${{since}} + on() {SCOPED}', ring="7000000001.125", since=SINCE)
+    assert 'x="7000000000.125"' in text
+    assert 'ring="7000000001.125"' in text
+    assert "> 1740830400.250 +" in text
+
+
+def test_resolve_parses_a_query_once_when_only_the_time_differs():
+    query = f"m > ${{since}} + on() {SCOPED} + on() parsed_once"
+    before = promql._resolved.cache_info()
+    texts = {resolved(query, since=SINCE.replace(second=second)) for second in range(5)}
+    after = promql._resolved.cache_info()
+    assert (len(texts), after.misses - before.misses) == (5, 1)
+
+
+def test_resolve_refuses_when_the_watch_has_no_beginning():
+    with pytest.raises(QueryRefused, match="no watch that began"):
+        resolved(f"m > ${{since}} + on() {SCOPED}")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'm{x="${since}"}',
+        'label_replace(m, "a", "${since}", "b", "")',
+        "m[${since}:]",
+        "rate(m[${since}])",
+        "m offset ${since}",
+        "m @ ${since}",
+        "m > 1${since}",
+        "m > ${since}1",
+        "m > ${since}e3",
+        "m${since}",
+        "m{${since}}",
+        "m # ${since}\n",
+        "sum by (${since}) (m)",
+        "${since}${since}",
+    ],
+)
+def test_resolve_refuses_a_time_when_no_number_can_stand_there(query):
+    with pytest.raises(QueryRefused):
+        resolved(f"{query} + on() {SCOPED}", since=SINCE)
 
 
 # What it refuses

@@ -4,10 +4,6 @@ The recorded bodies are those on which the adapter's own tests build, so the rea
 says exactly that.
 """
 
-import os
-import subprocess
-import time
-import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,8 +22,7 @@ from backstay.core.actions import Watch
 from backstay.core.devices import RevisionName
 from backstay.core.planes import Plane
 from backstay.core.signals import Comparison, Direction, Result, Signal
-from backstay.sandbox.ports import free_ports
-from backstay.sandbox.process import Child
+from tests.contracts.real_prometheus import remembering
 
 AT = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
 CANARY = Watch(RevisionName("new-2"), "canary", looks=1)
@@ -58,7 +53,14 @@ class Case:
     @property
     def resolved(self) -> str:
         watch = self.watch
-        return resolve(self.query, namespace=self.namespace, plan="vision", revision=watch.revision, ring=watch.ring)
+        return resolve(
+            self.query,
+            namespace=self.namespace,
+            plan="vision",
+            revision=watch.revision,
+            ring=watch.ring,
+            since=watch.since,
+        )
 
     @property
     def body(self) -> dict[str, object]:
@@ -111,6 +113,15 @@ CASES = (
         devices(0, NEW),
         Result.PROVIDER_ERROR,
         "returns 5 series; aggregate them",
+    ),
+    Case(
+        "since",
+        f"count((backstay_last_report_timestamp_seconds > ${{since}}) * {INFO})",
+        200,
+        vector(({}, "3")),
+        Result.PASS,
+        "3 is within its limits",
+        Watch(RevisionName("new-2"), "canary", looks=1, since=AT - timedelta(seconds=30)),
     ),
     Case(
         "range",
@@ -208,6 +219,8 @@ def past() -> str:
     for number, accuracy in enumerate(OLD, 7):
         device("acme", number, accuracy, "old-1", "canary")
     device("globex", 0, "0.1", "new-2", "canary")
+    for number, seconds in enumerate((10, 20, 29, 30, 31)):
+        add("backstay_last_report_timestamp_seconds", "acme", f"d{number}", f"{AT.timestamp() - seconds}")
     add("backstay_nan", "acme", "d0", "NaN")
     add("backstay_infinite", "acme", "d0", "+Inf")
     families = sorted(rows)  # a metric's samples must stand together
@@ -234,39 +247,8 @@ async def recorded() -> AsyncIterator[str]:
 @pytest.fixture(scope="session")
 def real_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prometheus that scrapes nothing and remembers the past."""
-    directory = tmp_path_factory.mktemp("prometheus")
-    (directory / "past").write_text(past())
-    (directory / "prometheus.yaml").write_text("{}")
-    made = ("promtool", "tsdb", "create-blocks-from", "openmetrics", directory / "past", directory / "data")
-    subprocess.run(made, check=True, capture_output=True, timeout=30)
-    url = f"http://127.0.0.1:{free_ports().prometheus}"
-    command = (
-        "prometheus",
-        f"--config.file={directory / 'prometheus.yaml'}",
-        f"--storage.tsdb.path={directory / 'data'}",
-        "--storage.tsdb.retention.time=100y",
-        f"--web.listen-address={url.removeprefix('http://')}",
-        "--log.level=warn",
-    )
-    child = Child("prometheus", command, directory / "log", environment=os.environ)
-    child.start()
-    try:
-        wait_for(url, child)
+    with remembering(tmp_path_factory.mktemp("prometheus"), past()) as url:
         yield url
-    finally:
-        child.kill()
-
-
-def wait_for(url: str, child: Child) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        child.check()
-        try:
-            with urllib.request.urlopen(f"{url}/-/ready", timeout=2):
-                return
-        except OSError:
-            assert time.monotonic() < deadline, child.failure("is not ready")
-            time.sleep(0.05)
 
 
 @pytest.fixture

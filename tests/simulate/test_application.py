@@ -14,7 +14,18 @@ from backstay.simulate.factory import provision
 from backstay.simulate.flash import Flash
 from backstay.simulate.image import Behaviour
 from backstay.simulate.partitions import LAYOUT
-from tests.simulate.workbench import CHIP_BYTES, FACTORY, PROBES, WINDOW, Bench, config, image, model, order
+from tests.simulate.workbench import (
+    CHIP_BYTES,
+    FACTORY,
+    OFFLINE_PROBES,
+    PROBES,
+    WINDOW,
+    Bench,
+    config,
+    image,
+    model,
+    order,
+)
 
 
 def test_device_runs_the_factory_set_when_it_is_new() -> None:
@@ -227,6 +238,34 @@ def test_step_is_refused_when_the_device_lacks_the_probe() -> None:
     bench = Bench()
     bench.do(lambda: bench.app.order(order(1, Plane.MODEL, model(2), "2.0.0", (Probe("npu", "NpuReady"),)), bench.now))
     assert bench.reason(Plane.MODEL) == "Rejected: an ESP32 has no probe NpuReady"
+
+
+@pytest.mark.parametrize("plane", list(Plane))
+def test_device_falls_back_by_itself_when_it_is_told_to_fail_on_purpose(plane: Plane) -> None:
+    bench = Bench()
+    payload = {Plane.FIRMWARE: image("1.1.0"), Plane.MODEL: model(2), Plane.CONFIG: config(0.6)}[plane]
+    rehearsal = (*OFFLINE_PROBES, Probe("rehearsal", "FailOnPurpose"))
+    bench.install(order(1, plane, payload, "1.1.0", rehearsal), payload)
+    assert (bench.running(plane), bench.state(plane)) == ("1.1.0", PlaneState.PENDING_CONFIRM)
+    bench.settle()
+    assert bench.now <= WINDOW.total_seconds()
+    assert (bench.running(plane), bench.state(plane)) == ("1.0.0", PlaneState.ROLLED_BACK)
+    assert bench.reason(plane) == "ProbeFailed: rehearsal"
+    bench.check_whole()
+    bench.wait(1)
+    assert {result.name: result.passed for result in bench.app.health()} == {
+        probe.name: True for probe in OFFLINE_PROBES
+    }
+    bench.install(order(2, plane, payload, "1.1.0"), payload)
+    bench.settle()
+    assert (bench.running(plane), bench.state(plane)) == ("1.1.0", PlaneState.CONFIRMED)
+
+
+def test_device_falls_back_at_once_when_the_probe_that_fails_on_purpose_has_its_own_time() -> None:
+    bench, rehearsal = Bench(), Probe("rehearsal", "FailOnPurpose", within=timedelta(seconds=2))
+    bench.install(order(1, Plane.MODEL, model(2), "2.0.0", (*OFFLINE_PROBES, rehearsal)), model(2))
+    bench.wait(3)
+    assert (bench.running(Plane.MODEL), bench.reason(Plane.MODEL)) == ("1.0.0", "ProbeFailed: rehearsal")
 
 
 def test_step_is_proved_again_when_the_device_runs_it_already() -> None:

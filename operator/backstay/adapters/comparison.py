@@ -6,11 +6,18 @@ are distributed, and equal values are no special case.
 """
 
 from collections.abc import Sequence
-from fractions import Fraction
 from math import ceil, comb, isfinite
 from typing import TYPE_CHECKING, Final
 
-from backstay.core.signals import FEWEST_COMPARED, Broken, Compared, Comparison, Direction, TooFew
+from backstay.core.signals import (
+    FEWEST_COMPARED,
+    Broken,
+    Compared,
+    Comparison,
+    Direction,
+    TooFew,
+    allowed_chance,
+)
 
 if TYPE_CHECKING:
     from numpy import float64
@@ -23,6 +30,8 @@ _SEED: Final = 20_231
 
 _FIRST_LOOK: Final = 20_000
 _BATCH: Final = 1_000
+_RESOLVED_OVERRUN: Final = 10
+"""So many looks beyond the planned ones can still convict: their limits shrink too fast to draw for all of them."""
 
 
 def compare(
@@ -31,15 +40,16 @@ def compare(
     """Set the ring's values, one for each device, against the baseline's; a positive difference is one for the worse.
 
     There are too few when a side has fewer than five, and also when so few devices could not convict anything: where
-    even the worst of all exchanges is likelier than what one of so many looks may spend, a pass would mean nothing.
+    even the worst of all exchanges is likelier than what one planned look may spend, a pass would mean nothing.
 
     Blocks for seconds when a thousand devices look bad.
     """
     infinite = sum(not isfinite(value) for value in (*ring, *baseline))
     if infinite:
         return Broken(f"{infinite} devices have no finite value to compare; bound the query with clamp()")
-    allowed = (1 - Fraction(comparison.confidence)) / max(1, looks)
-    if min(len(ring), len(baseline)) < FEWEST_COMPARED or comb(len(ring) + len(baseline), len(ring)) * allowed < 1:
+    allowed = allowed_chance(comparison.confidence, 1, looks)
+    is_few = min(len(ring), len(baseline)) < FEWEST_COMPARED
+    if is_few or not allowed or comb(len(ring) + len(baseline), len(ring)) < 1 / allowed:
         return TooFew(len(ring), len(baseline))
     sign = 1.0 if comparison.direction is Direction.INCREASE else -1.0
     worse = sign * (sum(ring) / len(ring) - sum(baseline) / len(baseline))
@@ -48,7 +58,8 @@ def compare(
     chance = _chance(ring, baseline, sign, _FIRST_LOOK)
     if worse >= float(comparison.effect) and chance <= 10 * allowed:
         # Close to a conviction: draw so many exchanges that the answer can be told from the limit.
-        chance = _chance(ring, baseline, sign, max(_FIRST_LOOK, ceil(4 / allowed)))
+        least = min(allowed, allowed_chance(comparison.confidence, looks + _RESOLVED_OVERRUN, looks))
+        chance = _chance(ring, baseline, sign, max(_FIRST_LOOK, ceil(4 / least)))
     return Compared(worse, chance, len(ring), len(baseline), looks)
 
 

@@ -52,7 +52,13 @@ class Prometheus:
     async def evaluate(self, signal: Signal, watch: Watch, namespace: str, plan: str, at: datetime) -> Verdict:
         """Say what one signal says of the watched devices at one time; raises nothing."""
         scoped = partial(
-            resolve, signal.query, namespace=namespace, plan=plan, revision=watch.revision, ring=watch.ring
+            resolve,
+            signal.query,
+            namespace=namespace,
+            plan=plan,
+            revision=watch.revision,
+            ring=watch.ring,
+            since=watch.since,
         )
         try:
             query = scoped()

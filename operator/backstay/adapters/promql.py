@@ -2,6 +2,7 @@
 
 `${scope}` becomes the selector of the devices that are looked at, and every selector of the query, wherever it stands,
 gets the plan's namespace. A rule that names another namespace has two that exclude each other, and finds nothing.
+`${since}` becomes the time at which the watch began, as a number.
 
 Source: https://prometheus.io/docs/prometheus/latest/querying/basics/
 """
@@ -10,22 +11,27 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import lru_cache
+from itertools import count
 from typing import Final
 
 import promql_parser
-from promql_parser import Call, Expr, Matcher, Matchers, MatchOp, VectorSelector
+from promql_parser import Call, Expr, Matcher, Matchers, MatchOp, NumberLiteral, VectorSelector
 
 from backstay.errors import Refused
 
 INFO: Final = "backstay_device_info"
 PLACEHOLDER: Final = "${scope}"
+SINCE: Final = "${since}"
 MOST_OPERATIONS: Final = 64
 """The parser's time grows with the cube of a query's depth, and a depth takes an operation."""
 
 _MARK: Final = "__backstay_scope__"
 _MARKER: Final = f'{_MARK}="here"'
 _SCOPE_PLACE: Final = f"it may only stand by itself in the selector of {INFO}, as {INFO}{{{PLACEHOLDER}}}"
+_SINCE_PLACE: Final = f"it stands where a number stands, as in backstay_last_report_timestamp_seconds > {SINCE}"
+_FIRST_SINCE_MARK: Final = 7_000_000_000
 _ALONE: Final = re.compile(r"[{,]\s*\$\{scope\}(?=\s*[,}])")
 _OPERATORS: Final = ((MatchOp.Equal, "="), (MatchOp.NotEqual, "!="), (MatchOp.Re, "=~"), (MatchOp.NotRe, "!~"))
 _CLASSIC_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -38,23 +44,53 @@ class QueryRefused(Refused):
     """A health rule's query is wrong, or asks for more than a rule may see."""
 
 
-@lru_cache(maxsize=1024)
-def resolve(query: str, *, namespace: str, plan: str, revision: str, ring: str | None, baseline: bool = False) -> str:
+def resolve(
+    query: str,
+    *,
+    namespace: str,
+    plan: str,
+    revision: str,
+    ring: str | None,
+    since: datetime | None = None,
+    baseline: bool = False,
+) -> str:
     """The query as Prometheus gets it: on one line, scoped, and confined to the namespace.
 
     The scope is the revision's devices, of one ring or of all that took part; the baseline is the plan's devices that
     are on another revision.
 
     Raises:
-        QueryRefused: it cannot be parsed, lacks `${scope}`, has it anywhere but in a selector of the info series, or
-            reads series in a way that no selector shows.
+        QueryRefused: it cannot be parsed, lacks `${scope}`, has it anywhere but in a selector of the info series, has
+            `${since}` where no number can stand or without a time to put there, or reads series in a way that no
+            selector shows.
     """
+    mark = _since_mark(query, namespace, plan, revision, ring or "")
+    text = _resolved(query, namespace, plan, revision, ring, baseline=baseline, mark=mark)
+    if SINCE not in query:
+        return text
+    if since is None:
+        raise QueryRefused(f"the query has {SINCE}, and here is no watch that began at a time")
+    return text.replace(mark, f"{since.timestamp():.3f}")
+
+
+def _since_mark(*texts: str) -> str:
+    """A number that stands in none of these texts, so that it can be told from everything else that is in a query."""
+    candidates = (f"{number}.125" for number in count(_FIRST_SINCE_MARK))
+    return next(mark for mark in candidates if not any(mark in text for text in texts))
+
+
+@lru_cache(maxsize=1024)
+def _resolved(
+    query: str, namespace: str, plan: str, revision: str, ring: str | None, *, baseline: bool, mark: str
+) -> str:
+    """The query with everything in its place but the time, which is another one in every watch."""
     _check_size(query)
     _check_placeholders(query)
     scope = _scope(plan, revision, ring, baseline=baseline)
     with _panics_refused(query):
-        tree = _parse(query.replace(PLACEHOLDER, _MARKER), query)
+        tree = _parse(query.replace(PLACEHOLDER, _MARKER).replace(SINCE, mark), query)
         _check_tree(tree, query)
+        _check_since(tree, query, float(mark))
         text = _on_one_line(_confined(tree, scope, Matcher(MatchOp.Equal, "namespace", namespace)))
         _check_confined(text, namespace)
     return text
@@ -103,6 +139,21 @@ def _check_tree(tree: Expr, query: str) -> None:
     marks = sum(_is_mark(matcher) for selector in selectors for matcher in selector.matchers.matchers)
     if marks != query.count(PLACEHOLDER):
         raise QueryRefused(f"{PLACEHOLDER} stands in a text, in a comment or beside a reserved label; {_SCOPE_PLACE}")
+
+
+def _check_since(tree: Expr, query: str, mark: float) -> None:
+    numbers = 0
+
+    def visit(node: Expr) -> None:
+        nonlocal numbers
+        # A minus before a number is read as a part of it.
+        numbers += isinstance(node, NumberLiteral) and abs(node.val) == mark
+
+    promql_parser.walk(tree, pre_visit=visit)
+    if numbers != query.count(SINCE):
+        raise QueryRefused(
+            f"{SINCE} stands in a text, in a comment, in a duration, after @ or beside other digits; {_SINCE_PLACE}"
+        )
 
 
 def _check_selector(selector: VectorSelector) -> None:

@@ -11,6 +11,9 @@ from backstay.simulate.serving import Serving
 BUILT_IN: Final = (Probe("agent", "AgentConnected"), Probe("inference", "InferenceAlive"))
 """What must pass where an order names no probes: having started is never enough."""
 
+ON_PURPOSE: Final = "FailOnPurpose"
+"""The kind that always fails, for a device that rehearses falling back; it says nothing of how the device is."""
+
 _DURATION_SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 
@@ -35,6 +38,11 @@ def run_probes(probes: tuple[Probe, ...], evidence: Evidence) -> tuple[ProbeResu
 def is_known(probe: Probe) -> bool:
     """Tell whether an ESP32 can run this kind of probe."""
     return probe.kind in _KINDS
+
+
+def tells_health(probe: Probe) -> bool:
+    """Tell whether this probe's result says anything of the device's health."""
+    return is_known(probe) and probe.kind != ON_PURPOSE
 
 
 def seconds_of(duration: str) -> float:
@@ -87,9 +95,14 @@ def _sample_replay(probe: Probe, evidence: Evidence) -> tuple[bool, str]:
     return agreement >= wanted and latency <= allowed, detail
 
 
+def _fail_on_purpose(_probe: Probe, _evidence: Evidence) -> tuple[bool, str]:
+    return False, "failed on purpose, to rehearse falling back"
+
+
 _KINDS: Final[Mapping[str, Callable[[Probe, Evidence], tuple[bool, str]]]] = {
     "AgentConnected": _agent_connected,
     "InputPresent": _input_present,
     "InferenceAlive": _inference_alive,
     "SampleReplay": _sample_replay,
+    ON_PURPOSE: _fail_on_purpose,
 }
