@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 from hypothesis import settings
@@ -10,10 +11,20 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from backstay.controllers.fleets import Fleets
 from backstay.controllers.wakes import Wakes
-from backstay.core.devices import Device, DeviceName, PlaneStatus, RevisionName
+from backstay.core.devices import (
+    Assignment,
+    Device,
+    DeviceName,
+    PlaneState,
+    PlaneStatus,
+    RevisionName,
+    Step,
+    StepType,
+)
 from backstay.core.fleet import FleetView
 from backstay.core.plan import Plan, Ring, Share
 from backstay.core.planes import ContentDigest, Plane, Release
+from backstay.core.revision import revision_named
 from backstay.core.selectors import Selector
 
 RELEASE = Release(Plane.MODEL, "2.0.0", ContentDigest("sha256:new"))
@@ -42,6 +53,46 @@ def test_view_follows_a_device_into_a_group_and_out_of_it() -> None:
     assert len(view) == 0
     made.set_group("acme", "cameras", Selector.labels(region="us"))
     assert len(view) == 1
+
+
+def ordered(name: str, version: int, revision: str = "abc-1", *, answered: bool = False) -> Device:
+    issued = datetime(2026, 1, 5, 12, tzinfo=UTC)
+    step = Step(1, Plane.MODEL, StepType.INSTALL, issued, issued + timedelta(hours=1))
+    assignment = Assignment("vision", RevisionName(revision), "all", "2.0.0", RELEASE.content)
+    planes = {Plane.MODEL: PlaneStatus(state=PlaneState.CONFIRMED, step=1)} if answered else {}
+    return device(name, version, step=step, assigned={Plane.MODEL: assignment}, planes=planes)
+
+
+def test_group_counts_devices_that_change_or_are_unhealthy_as_unavailable() -> None:
+    made = fleets(cameras="eu")
+    made.put(("acme", device("a", 1, failing=("camera",))))
+    made.put(("acme", ordered("b", 1)))
+    made.put(("acme", device("c", 1)))
+    assert made.counts("acme", "cameras").unavailable == 2
+    made.put(("acme", ordered("b", 2, answered=True)))
+    assert made.counts("acme", "cameras").unavailable == 1
+
+
+def test_every_plan_looks_again_when_a_device_of_a_bounded_group_settles() -> None:
+    wakes = Wakes()
+    made = Fleets(wakes)
+    made.set_group("acme", "cameras", Selector.labels(region="eu"))
+    other = wakes.flag(("acme", "another-plan"))
+    made.put(("acme", ordered("b", 1)))
+    assert not other.is_set()
+    made.bound("acme", "cameras", is_bounded=True)
+    made.put(("acme", ordered("b", 2, answered=True)))
+    assert other.is_set()
+
+
+def test_counter_goes_on_where_an_earlier_plan_of_the_same_name_stopped() -> None:
+    made = fleets(cameras="eu")
+    assert made.highest_counter("acme", "vision") == 0
+    made.put(("acme", ordered("a", 1, "abc-7")))
+    made.put(("acme", ordered("b", 1, "def-3")))
+    assert made.highest_counter("acme", "vision") == 7
+    assert made.highest_counter("acme", "parking") == 0
+    assert revision_named(None, PLAN, 7).endswith("-8")
 
 
 def test_view_is_the_same_until_something_that_it_is_made_from_changes() -> None:

@@ -17,6 +17,7 @@ from backstay.core.failures import RetryPolicy
 from backstay.core.fleet import FleetView
 from backstay.core.plan import Plan, Ring
 from backstay.core.planes import ContentDigest, Plane, Release
+from backstay.core.revision import counter_of
 from backstay.core.selectors import Selector
 
 Running = tuple[Plane, str, ContentDigest | None]
@@ -141,6 +142,16 @@ class Fleets:
     def counts(self, namespace: str, group: str) -> GroupCounts:
         """What the devices of a group report."""
         return self._counts[namespace, group]
+
+    def highest_counter(self, namespace: str, plan: str) -> int:
+        """The highest counter of the revisions of a plan of this name that any device was ordered to take."""
+        counters = (
+            counter_of(assignment.revision)
+            for device in self._devices[namespace].values()
+            for assignment in device.assigned.values()
+            if assignment.plan == plan
+        )
+        return max(counters, default=0)
 
     def contents(self, namespace: str) -> frozenset[ContentDigest]:
         """Every content that a device of a namespace runs, keeps to fall back to, or is ordered to run."""

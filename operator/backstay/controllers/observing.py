@@ -71,7 +71,7 @@ class Observer:
         if ruling is None:
             ruling = plan_from(namespace, name, plan.spec, {}, {})
         snapshot = _chosen(ruling, live, kept) or self._candidate(plan, Resolved({}, {}))
-        revision = revision_named(state, ruling) if ruling.target else _unnamed(state)
+        revision = self._named(state, ruling) if ruling.target else _unnamed(state)
         retried_at = state.retried_at if state else None
         fleet = self._store.fleets.view(ruling, revision, snapshot.spec.groups, retried_at)
         refused = resolution if isinstance(resolution, Refused) else None
@@ -91,6 +91,11 @@ class Observer:
         )
         standing = Standing(refused, resolution if isinstance(resolution, Resolved) else None)
         return Sight(observed, standing, snapshot)
+
+    def _named(self, state: RevisionState | None, ruling: Plan) -> RevisionName:
+        """The revision that the plan asks for; only its first can collide with those of an earlier plan of its name."""
+        used = self._store.fleets.highest_counter(*self._key) if state is None else 0
+        return revision_named(state, ruling, used)
 
     def _running_snapshot(self, state: RevisionState | None) -> Snapshot | None:
         """The rules on record; a pending revision has none yet, so that its plan can still be mended."""

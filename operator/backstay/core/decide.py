@@ -16,7 +16,14 @@ from backstay.core.observed import Observed
 from backstay.core.plan import revision_hash
 from backstay.core.reasons import Because, Reason
 from backstay.core.rehearsing import rehearsing
-from backstay.core.revision import FINISHES_FIRST, TRANSITIONS, Phase, RevisionState, ending_of
+from backstay.core.revision import (
+    FINISHES_FIRST,
+    TRANSITIONS,
+    Phase,
+    RevisionState,
+    counter_of,
+    ending_of,
+)
 from backstay.core.rolling_back import after_rollback, rolling_back, verifying
 from backstay.core.rolling_out import pending, rolling, soaking, stabilizing, succeeded
 from backstay.core.transition import ring_reports, stay
@@ -26,6 +33,7 @@ def decide(observed: Observed, now: datetime) -> Decision:
     """Say what happens next; the same observations at the same time always give the same decision."""
     state = observed.state
     observed.fleet.cover(tuple(hold for hold in observed.holds if hold.is_in_force(now)))
+    observed.fleet.confine(None if state is None else state.segment)
     if observed.refusal is not None and (state is None or state.phase not in FINISHES_FIRST):
         return _refused(observed, observed.refusal, now)
     if state is None or state.revision != observed.fleet.revision:
@@ -83,7 +91,7 @@ def _refused(observed: Observed, refusal: Because, now: datetime) -> Decision:
 def _begin(observed: Observed, now: datetime) -> Decision:
     """Open the revision that the plan now asks for; the one before ends as it stood."""
     before, plan = observed.state, observed.plan
-    counter = before.counter + 1 if before else 1
+    counter = counter_of(observed.fleet.revision)
     handled = before.handled if before else ""
     state = RevisionState(
         observed.fleet.revision, counter, revision_hash(plan.target), Phase.PENDING, now, handled=handled

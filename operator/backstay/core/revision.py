@@ -227,16 +227,25 @@ def _tightened_ring(ring: Ring, live: Ring | None) -> Ring:
     )
 
 
-def revision_named(state: RevisionState | None, plan: Plan) -> RevisionName:
-    """The revision that a plan asks for: the one that runs, or the next of its own counter."""
+def revision_named(state: RevisionState | None, plan: Plan, used: int = 0) -> RevisionName:
+    """The revision that a plan asks for: the one that runs, or the next of its own counter.
+
+    `used` is the highest counter that devices still carry from an earlier plan of the same name.
+    """
     if state is not None and (state.hash == revision_hash(plan.target) or state.phase in FINISHES_FIRST):
         return state.revision
-    return next_revision(state, plan)
+    return next_revision(state, plan, used)
 
 
-def next_revision(state: RevisionState | None, plan: Plan) -> RevisionName:
+def next_revision(state: RevisionState | None, plan: Plan, used: int = 0) -> RevisionName:
     """The name of a revision that would start now; its counter has never been used."""
-    return RevisionName(f"{revision_hash(plan.target)}-{state.counter + 1 if state else 1}")
+    return RevisionName(f"{revision_hash(plan.target)}-{max(used, state.counter if state else 0) + 1}")
+
+
+def counter_of(revision: RevisionName) -> int:
+    """The counter in a revision's name; 0 where it is no name that we gave."""
+    _, _, counter = revision.rpartition("-")
+    return int(counter) if counter.isdecimal() else 0
 
 
 def ending_of(before: RevisionState | None, now: datetime) -> Outcome | None:
