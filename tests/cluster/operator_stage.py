@@ -28,6 +28,8 @@ from backstay.sandbox import Sandbox
 Json = dict[str, Any]
 
 BACKSTAY = Path(sys.executable).with_name("backstay")
+ADMINISTRATOR = "backstay-sandbox-admin"
+"""Whom the API server takes the tests' own client for."""
 OLD = {plane: f"sha256:{hashlib.sha256(f'factory {plane}'.encode()).hexdigest()}" for plane in Plane}
 
 
@@ -196,7 +198,9 @@ class Devices:
         await self._report(name, {"planes": {plane: {"state": "Downloading", "step": number, "since": stamp()}}})
         await asyncio.sleep(self.seconds)
         end: Json = {"state": "Confirmed", "step": number, "reason": "", "since": stamp()}
-        if wanted["content"] in self.breaks:
+        if step.get("rehearsal") == "Break":
+            end |= {"state": "RolledBack", "reason": "ProbeFailed: rehearsal"}
+        elif wanted["content"] in self.breaks:
             end |= {"state": "RolledBack", "reason": self.breaks[wanted["content"]]}
         elif wanted["content"] != before["running"]:
             end |= {
@@ -282,6 +286,16 @@ class Plan:
 
     async def edit(self, **spec: object) -> None:
         await self.kube.merge_patch(RELEASE_PLANS, self.name, {"spec": spec}, self.namespace)
+
+    async def ask(self, verb: str, ring: str = "-", *, revision: str | None = None, nonce: str = "1") -> str:
+        """Ask something of the plan as the administrator, and return the request."""
+        revision = revision or (await self.status())["revision"]
+        request = f"{verb}@{revision}/{ring}/{nonce}"
+        annotations = {"backstay.dev/request": request, "backstay.dev/requested-by": ADMINISTRATOR}
+        await self.kube.merge_patch(
+            RELEASE_PLANS, self.name, {"metadata": {"annotations": annotations}}, self.namespace
+        )
+        return request
 
     async def until(self, holds: Callable[[Json], bool], seconds: float = 30) -> Json:
         """The status, once it is so."""

@@ -183,11 +183,11 @@ async def test_operator_names_the_field_when_a_plan_asks_for_what_it_cannot_do_y
 ) -> None:
     model = await push(sandbox, tmp_path, Plane.MODEL, "1.0.0")
     async with running_operator(sandbox, tmp_path):
-        vision = await applied(kube, namespace, plan("vision", model, retain="336h"))
+        vision = await applied(kube, namespace, plan("vision", model, pullSecretRef={"name": "registry"}))
         await vision.until(lambda status: "conditions" in status)
         accepted = await vision.condition("Accepted")
     assert (accepted["status"], accepted["reason"]) == ("False", "NotYetSupported")
-    assert "spec.retain" in accepted["message"]
+    assert "spec.pullSecretRef" in accepted["message"]
     assert fleet.orders == []
 
 
