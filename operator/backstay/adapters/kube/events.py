@@ -92,8 +92,11 @@ class EventJournal:
 
     async def _create(self, entry: Entry, at: datetime) -> str:
         subject = entry.subject
-        unique = sha256(f"{subject.uid}{entry.reason}{entry.message}{at.timestamp()}".encode()).hexdigest()[:12]
-        name = f"{subject.name[:200]}.{unique}"
+        # kubectl sorts Events by a time that this API version lets nobody set, so it leaves them as the server lists
+        # them: by name. With the time first in the name, `kubectl describe` tells them in order.
+        moment = f"{int(at.timestamp() * 1_000_000):014x}"
+        unique = sha256(f"{subject.uid}{entry.reason}{entry.message}".encode()).hexdigest()[:6]
+        name = f"{subject.name[:200]}.{moment}{unique}"
         await self._client.create(
             EVENTS,
             {
