@@ -105,6 +105,9 @@ def rule(name: str, **more: Any) -> tuple[Json, Json]:
     return written, rule_status(HealthRule.from_document(written), {}, NOW)
 
 
+DISK: Json = {"name": "disk", "kind": "DiskHeadroom", "min": "512Mi", "blames": ["model"]}
+
+
 def hold(name: str, **spec: Any) -> tuple[Json, Json]:
     written = document("Hold", name, spec)
     return written, hold_status(Hold.from_document(written), {}, NOW)
@@ -120,7 +123,7 @@ OBJECTS: list[tuple[Resource, list[tuple[Json, Json]]]] = [
             group("yard", "initech", paused=False, ready=60),
         ],
     ),
-    (HEALTH_RULES, [rule("inference"), rule("resources", interval="5m", minReporting="95%")]),
+    (HEALTH_RULES, [rule("inference"), rule("resources", interval="5m", probes=[DISK])]),
     (EDGE_DEVICES, DEVICES),
     (
         HOLDS,

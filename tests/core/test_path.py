@@ -100,3 +100,36 @@ def test_way_back_exists_when_both_ends_are_whole(start: VersionSet, wanted: Ver
         for one in path.steps:
             reached = reached.changed(one)
         assert isinstance(path_back(reached, start, tuple(Plane)), Path)
+
+
+def test_path_tells_what_the_whole_target_lacks_before_what_one_order_does() -> None:
+    target = {
+        Plane.FIRMWARE: release(Plane.FIRMWARE, "2.0.0", model=">=9.0.0"),
+        Plane.MODEL: release(Plane.MODEL, "2.0.0", firmware=">=2.0.0"),
+    }
+    assert str(path_between(OLD, target)) == "firmware 2.0.0 requires model >=9.0.0, but the device has 2.0.0"
+
+
+def test_path_tells_everything_that_is_missing() -> None:
+    path = path_between(OLD, {Plane.CONFIG: release(Plane.CONFIG, "2.0.0", model=">=9.0.0", firmware=">=9.0.0")})
+    assert str(path) == (
+        "config 2.0.0 requires model >=9.0.0, but the device has 1.0.0; "
+        "config 2.0.0 requires firmware >=9.0.0, but the device has 1.0.0"
+    )
+
+
+def test_no_path_without_anything_unmet_says_that_there_is_no_place_to_go() -> None:
+    assert str(NoPath(())) == "there is nothing to go back to"
+
+
+def test_way_back_follows_the_order_that_is_preferred() -> None:
+    newer = VersionSet.of({plane: release(plane, "2.0.0") for plane in Plane})
+    for preferred in permutations(Plane):
+        path = path_back(newer, OLD, preferred)
+        assert isinstance(path, Path)
+        assert path.steps == tuple(OLD.get(plane) for plane in preferred)
+
+
+def test_way_back_keeps_a_plane_that_was_empty_before() -> None:
+    newer = VersionSet.of({plane: release(plane, "2.0.0") for plane in Plane})
+    assert path_back(newer, VersionSet.of({Plane.MODEL: OLD.model}), tuple(Plane)) == Path((OLD.model,))  # type: ignore[dict-item]

@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 
 from hypothesis import given
@@ -5,9 +7,16 @@ from hypothesis import strategies as st
 
 from backstay.core.devices import DeviceName
 from backstay.core.plan import Count, Ring, Share
-from backstay.core.rings import Candidate, rank
-from backstay.core.rings import members_of_rings as members_in_order
+from backstay.core.rings import rank, rings_of
 from backstay.core.selectors import Selector
+
+
+@dataclass(frozen=True)
+class Candidate:
+    name: DeviceName
+    labels: Mapping[str, str]
+    standing: int | None = None
+
 
 EVERYONE = Ring("everyone")
 TENTH = Ring("tenth", size=Share(Fraction(1, 10)))
@@ -18,7 +27,9 @@ def fleet(count: int, **labels: str) -> list[Candidate]:
 
 
 def members_of_rings(candidates: list[Candidate], rings: tuple[Ring, ...], key: str) -> dict[DeviceName, int]:
-    return members_in_order(sorted(candidates, key=lambda candidate: rank(key, candidate.name)), rings)
+    ordered = sorted(candidates, key=lambda candidate: rank(key, candidate.name))
+    found = zip(ordered, rings_of(ordered, rings), strict=True)
+    return {candidate.name: ring for candidate, ring in found if ring is not None}
 
 
 def sizes(members: dict[DeviceName, int], rings: int) -> list[int]:
@@ -54,8 +65,8 @@ def test_rank_differs_between_plans_and_never_changes() -> None:
 def test_standing_assignment_is_kept_when_the_fleet_grows_or_shrinks(count: int, gone: set[int], joined: int) -> None:
     rings = (Ring("canary", size=Count(2)), TENTH, EVERYONE)
     before = members_of_rings(fleet(count), rings, "k")
-    later = [
-        Candidate(name, {}, rings[ring].name) for name, ring in before.items() if int(name.split("-")[1]) not in gone
-    ] + [Candidate(DeviceName(f"new-{index}"), {}) for index in range(joined)]
+    later = [Candidate(name, {}, ring) for name, ring in before.items() if int(name.split("-")[1]) not in gone] + [
+        Candidate(DeviceName(f"new-{index}"), {}) for index in range(joined)
+    ]
     after = members_of_rings(later, rings, "k")
-    assert all(after[candidate.name] == before[candidate.name] for candidate in later if candidate.standing)
+    assert all(after[candidate.name] == before[candidate.name] for candidate in later if candidate.standing is not None)

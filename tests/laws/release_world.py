@@ -4,24 +4,34 @@ The operator here is the contract that the real shell keeps: it persists the sta
 are in its view at once, and a write on an object that changed meanwhile is refused.
 """
 
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
-from backstay.core.actions import Decision, Dispatch, Freeze, Withdraw
+from backstay.core.actions import Action, Decision, Dispatch, Freeze, Withdraw
 from backstay.core.decide import decide
-from backstay.core.devices import Assignment, Device, DeviceName, PlaneState, PlaneStatus, Step
+from backstay.core.devices import Assignment, Device, DeviceName, Drill, PlaneState, PlaneStatus, Step, StepType
 from backstay.core.fleet import FleetView, running_of, version_set
 from backstay.core.holds import Hold
-from backstay.core.observed import Observed
+from backstay.core.observed import GroupRules, Observed, Rival
 from backstay.core.plan import Count, Plan, Ring, RollbackPolicy, Share
 from backstay.core.planes import ContentDigest, Plane, Release, Requirement, VersionRange, unmet_requirements
+from backstay.core.reasons import Because
+from backstay.core.requests import Request, Unreadable, parse_request
 from backstay.core.revision import ENDS, FINISHES_FIRST, Phase, RevisionState, revision_named, ruling_plan
-from backstay.core.selectors import Selector
+from backstay.core.selectors import EVERYTHING, Selector
 from backstay.core.signals import Result, Signal, Verdict
 
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 SOAK = timedelta(seconds=30)
+SAYS = {
+    Result.PASS: "0.95 is within its limits",
+    Result.FAIL: "0.41 is below the minimum of 0.90",
+    Result.NO_DATA: "the query returned no series",
+    Result.PROVIDER_ERROR: "Prometheus did not answer within 10 s",
+    Result.INCONCLUSIVE: "2 devices against 10 of the baseline are too few to compare",
+}
 ACCURACY = Signal("accuracy", "q", (Plane.MODEL,), failure_limit=2, interval=timedelta(seconds=5))
 
 
@@ -58,6 +68,8 @@ RINGS = (
 )
 
 
+
+
 def plan_of(target: str = "v1", **changes: object) -> Plan:
     defaults = Plan(
         "acme",
@@ -72,12 +84,18 @@ def plan_of(target: str = "v1", **changes: object) -> Plan:
     return replace(defaults, **changes)
 
 
-def device_of(name: str, region: str = "eu") -> Device:
+def device_of(name: str, region: str = "eu", **labels: str) -> Device:
     planes = {
         plane: PlaneStatus(r.content, r.version, ContentDigest(f"sha256:{plane}-0.8.0"), "0.8.0")
         for plane, r in FACTORY.items()
     }
-    return Device(DeviceName(name), {"region": region}, planes=planes, resource_version="1")
+    return Device(
+        DeviceName(name),
+        {"region": region, **labels},
+        groups=frozenset({"cameras", region}),
+        planes=planes,
+        resource_version="1",
+    )
 
 
 @dataclass
@@ -89,8 +107,14 @@ class World:
     truth: dict[DeviceName, Device] = field(default_factory=dict)
     holds: tuple[Hold, ...] = ()
     lifted: set[str] = field(default_factory=set)
+    groups: dict[str, GroupRules] = field(default_factory=dict)
+    """Rules of groups; who is unavailable is counted from what the operator sees."""
+    rivals: tuple[Rival, ...] = ()
+    asked: str | None = None
+    """The request that stands on the plan, as a person wrote it."""
     state: RevisionState | None = None
     snapshot: Plan | None = None
+    """The rules of the running revision, put on record when it left Pending."""
     seen: dict[DeviceName, Device] = field(default_factory=dict)
     view: FleetView | None = None
     basis: object = None
@@ -98,23 +122,48 @@ class World:
     result: Result = Result.PASS
     bad: frozenset[ContentDigest] = frozenset()
     """Contents that make the signal fail while any device runs them."""
+    failing_probes: frozenset[ContentDigest] = frozenset()
+    """Contents whose probes fail on every device: it goes back by itself."""
+    registry_away: bool = False
+    """Nothing new can be downloaded; what a device holds already, it can switch to."""
+    silent: set[DeviceName] = field(default_factory=set)
+    """Devices that say nothing any more; the operator does not know it."""
+    stubborn: set[DeviceName] = field(default_factory=set)
+    """Devices on which every order to go back fails."""
+    unbreakable: set[DeviceName] = field(default_factory=set)
+    """Devices that confirm although they were told to fail a probe."""
+    liars: set[DeviceName] = field(default_factory=set)
+    """Devices that confirm every change and make none."""
+    refusal: Because | None = None
+    """Why the shell cannot resolve the plan's versions."""
+    known: Mapping[ContentDigest, Release] = field(default_factory=lambda: KNOWN)
+    """What was ever resolved here."""
     shipped: dict[str, set[tuple[Plane, ContentDigest]]] = field(default_factory=dict)
     succeeded: set[str] = field(default_factory=set)
     decision: Decision | None = None
     dispatches: list[tuple[Dispatch, RevisionState]] = field(default_factory=list)
+    withdrawals: list[Withdraw] = field(default_factory=list)
     loads: list[tuple[str, int, int]] = field(default_factory=list)
     """After each order towards a target: the ring, how many of it are in flight in truth, and its budget."""
+    group_loads: list[tuple[str, int, int]] = field(default_factory=list)
+    """The same for each group that has a budget."""
+    drilled: list[tuple[str, DeviceName, Step, PlaneState]] = field(default_factory=list)
+    """The answers to orders of rehearsals, each with its revision."""
+    onlookers: tuple[Callable[["World", Observed, Decision], None], ...] = ()
+    """They see each decision before anything is done about it."""
     moves: list[tuple[RevisionState | None, RevisionState]] = field(default_factory=list)
+    answers: list[Because] = field(default_factory=list)
     version: int = 1
 
     # --- the operator
 
     def observe(self) -> Observed:
-        plan = ruling_plan(self.state, self.plan, self.snapshot)
+        is_running = self.state is not None and self.state.phase is not Phase.PENDING
+        plan = ruling_plan(self.state, self.plan, self.snapshot if is_running else None)
         assert plan is not None
         revision = revision_named(self.state, plan)
         retried_at = self.state.retried_at if self.state else None
-        basis = (plan.rings, plan.target, revision, retried_at)
+        basis = (plan.rings, plan.target, plan.deadlines, plan.retries, revision, retried_at)
         if self.view is None or self.basis != basis:
             self.basis = basis
             self.view = FleetView(plan, revision, self.seen.values(), retried_at=retried_at)
@@ -124,21 +173,49 @@ class World:
             plan,
             self.view,
             self.state,
+            refusal=self.refusal,
             holds=self.holds,
             verdicts=dict(self.verdicts),
-            known=KNOWN,
+            known=self.known,
             unproven=frozenset(unproven),
+            groups={name: self._counted(name, rules, self.seen) for name, rules in self.groups.items()},
+            rivals=self.rivals,
+            request=self._request(),
         )
 
-    def tick(self, lose_from: int | None = None) -> Decision:
-        """One turn of the operator; it crashes before the action of that index."""
+    def _request(self) -> Request | Unreadable | None:
+        if self.asked is None or (self.state is not None and self.state.handled == self.asked):
+            return None
+        return parse_request(self.asked, "ada")
+
+    @staticmethod
+    def _counted(name: str, rules: GroupRules, devices: Mapping[DeviceName, Device]) -> GroupRules:
+        mine = [device for device in devices.values() if name in device.groups]
+        unavailable = sum(bool(device.in_flight or device.failing) for device in mine)
+        return replace(rules, devices=len(mine), unavailable=unavailable)
+
+    def tick(
+        self, lose_from: int | None = None, *, refuse_status: bool = False, lose: Set[int] = frozenset()
+    ) -> Decision:
+        """One turn of the operator; it crashes before the action of that index.
+
+        Where the API server refuses the status nothing is done. Orders of the indices in `lose` never arrive, and the
+        operator reads their devices again.
+        """
         observed = self.observe()
         self.decision = decision = decide(observed, self.now)
+        for onlooker in self.onlookers:
+            onlooker(self, observed, decision)
+        if refuse_status and decision.state != self.state:
+            return decision
+        if decision.answer is not None:
+            self.answers.append(decision.answer)
         if decision.state != self.state:
-            if self.state is None or decision.state.phase is not self.state.phase or decision.ended:
-                self.moves.append((self.state, decision.state))
+            before = self.state
+            if before is None or decision.state.phase is not before.phase or decision.ended:
+                self.moves.append((before, decision.state))
                 self.verdicts = {}
-            if decision.state.phase is not Phase.PENDING or decision.ended or self.state is None:
+            if before is not None and before.phase is Phase.PENDING and decision.phase is not Phase.PENDING:
                 self.snapshot = observed.plan
             self.state = decision.state
             self.shipped.setdefault(decision.state.revision, set()).update(
@@ -150,6 +227,10 @@ class World:
             if index == lose_from:
                 self.crash()
                 return decision
+            if index in lose:
+                if not isinstance(action, Freeze):
+                    self.see(action.device)
+                continue
             self._apply(action, observed)
         return decision
 
@@ -173,9 +254,11 @@ class World:
             self.seen[name] = device
             if self.view is not None:
                 self.view.put(device)
+        elif self.seen.pop(name, None) is not None and self.view is not None:
+            self.view.remove(name)
 
     def see_all(self) -> None:
-        for name in self.truth:
+        for name in {*self.truth, *self.seen}:
             self.see(name)
 
     def measure(self) -> None:
@@ -183,44 +266,67 @@ class World:
         result = self.result
         if result is Result.PASS and any(d.runs(Plane.MODEL, c) for d in self.truth.values() for c in self.bad):
             result = Result.FAIL
-        self.verdicts = {"accuracy": Verdict("accuracy", result, self.now, "q", 0.9, "measured")}
+        for signal in self.plan.signals:
+            self.verdicts[signal.name] = Verdict(signal.name, result, self.now, "q", 0.9, SAYS[result])
 
-    def _apply(self, action: Dispatch | Withdraw | Freeze, observed: Observed) -> None:
+    def _apply(self, action: Action, observed: Observed) -> None:
         if isinstance(action, Freeze):
             versions = frozenset({(action.plane, action.content)})
+            segment = action.segment
+            scope = EVERYTHING if segment is None else Selector.labels(**{segment.key: segment.value})
             if all(hold.name != action.hold_name for hold in self.holds):
-                self.holds = (*self.holds, Hold(action.hold_name, versions=versions, reason=action.evidence))
+                hold = Hold(action.hold_name, scope, versions=versions, reason=action.evidence)
+                self.holds = (*self.holds, hold)
             return
         device = self.truth.get(action.device)
         if device is None or device.resource_version != action.resource_version:
-            if device is not None:
-                self.see(device.name)
+            self.see(action.device)
             return
         if isinstance(action, Withdraw):
             assert device.step is not None
+            self.withdrawals.append(action)
             changed = replace(device, step=replace(device.step, withdrawn=True))
         else:
             assert self.state is not None
             self.dispatches.append((action, self.state))
             release = action.release
-            step = Step(action.number, release.plane, action.type, self.now, action.expires)
+            step = Step(
+                action.number,
+                release.plane,
+                action.type,
+                self.now,
+                action.expires,
+                attempt=action.attempt,
+                drill=action.drill,
+            )
             assignment = Assignment(
                 observed.plan.name, self.state.revision, action.ring, release.version, release.content, release.artifact
             )
             changed = replace(device, step=step, assigned={**device.assigned, release.plane: assignment})
         self.write(changed)
         self.see(device.name)
-        if isinstance(action, Dispatch) and self.state is not None and self.state.phase not in FINISHES_FIRST | ENDS:
-            self._weigh(observed, action.ring)
+        is_normal = self.state is not None and self.state.phase not in FINISHES_FIRST | ENDS
+        if isinstance(action, Dispatch) and is_normal and action.drill is None and not _flies(device):
+            self._weigh(observed, action)
 
-    def _weigh(self, observed: Observed, ring: str) -> None:
-        """Count the truth anew, without the operator's view or its counters."""
-        index = [one.name for one in observed.plan.rings].index(ring)
-        onlooker = FleetView(observed.plan, observed.fleet.revision, self.truth.values())
-        members = [device for device in self.truth.values() if onlooker.ring_of(device.name) == index]
-        flying = [d for d in members if d.step and not d.answered and (d.begun or not d.step.withdrawn)]
+    def _weigh(self, observed: Observed, action: Dispatch) -> None:
+        """Count what devices do in truth, among those that the operator knows and where it takes them to belong."""
+        fleet = observed.fleet
+        index = [one.name for one in observed.plan.rings].index(action.ring)
+        members = [device for device in fleet if fleet.ring_of(device.name) == index]
+        flying = [d for d in self._truth_of(members) if _flies(d) and d.step and not d.step.drill]
         budget = max(1, observed.plan.rings[index].in_flight.of(len(members)))
-        self.loads.append((ring, len(flying), budget))
+        self.loads.append((action.ring, len(flying), budget))
+        for name in self.seen[action.device].groups & self.groups.keys():
+            limit = self.groups[name].max_unavailable
+            if limit is not None:
+                mine = [device for device in fleet if name in device.groups]
+                ill = {device.name for device in mine if device.failing}
+                busy = sum(_flies(device) or device.name in ill for device in self._truth_of(mine))
+                self.group_loads.append((name, busy, limit.of(len(mine))))
+
+    def _truth_of(self, devices: Sequence[Device]) -> list[Device]:
+        return [self.truth[device.name] for device in devices if device.name in self.truth]
 
     def write(self, device: Device) -> None:
         self.version += 1
@@ -230,41 +336,77 @@ class World:
 
     def begin(self, name: DeviceName) -> None:
         device = self.truth[name]
-        if device.step is None or device.begun or device.step.withdrawn or not device.reachable:
+        if device.step is None or device.begun or device.step.withdrawn or not device.reachable or name in self.silent:
             return
         self._report(device, state=PlaneState.DOWNLOADING, since=self.now, step=device.step.number)
 
     def finish(self, name: DeviceName, *, well: bool, reason: str = "ProbeFailed: camera") -> None:
         device = self.truth[name]
-        if device.step is None or not device.begun or device.answered or not device.reachable:
-            return
-        if not well:
-            self._report(device, state=PlaneState.ROLLED_BACK, reason=reason, since=self.now)
+        if device.step is None or not device.begun or device.answered or not device.reachable or name in self.silent:
             return
         plane, status = device.step.plane, device.status(device.step.plane)
         wanted = device.assigned[plane]
+        is_held = wanted.content in {status.running, status.fallback}
+        if self.registry_away and not is_held:
+            self._report(device, state=PlaneState.FAILED, reason="DownloadFailed: 503", since=self.now)
+            return
+        if device.step.drill is Drill.BREAK and name not in self.unbreakable:
+            self._report(device, state=PlaneState.ROLLED_BACK, reason="ProbeFailed: rehearsal", since=self.now)
+            return
+        is_return = device.step.type is StepType.RETURN
+        if name in self.liars:
+            self._report(device, state=PlaneState.CONFIRMED, since=self.now, reason="")
+            return
+        if not well or (wanted.content in self.failing_probes and not is_return):
+            self._report(device, state=PlaneState.ROLLED_BACK, reason=reason, since=self.now)
+            return
+        if is_return and name in self.stubborn:
+            self._report(device, state=PlaneState.FAILED, reason="Rejected: the slot is broken", since=self.now)
+            return
         if status.running == wanted.content:
-            self._report(device, state=PlaneState.CONFIRMED, since=self.now)
+            self._report(device, state=PlaneState.CONFIRMED, since=self.now, reason="")
             return
         self._report(
             device,
             state=PlaneState.CONFIRMED,
             since=self.now,
+            reason="",
             running=wanted.content,
             version=wanted.version,
             fallback=status.running,
             fallback_version=status.version,
         )
 
-    def obey(self, *, well: bool = True) -> None:
+    def obey(self, *, well: bool = True, order: Sequence[DeviceName] | None = None) -> None:
         """Every device does what it was last told to."""
-        for name in list(self.truth):
+        for name in order or list(self.truth):
             self.begin(name)
             self.finish(name, well=well)
+
+    def regress(self, name: DeviceName, plane: Plane) -> None:
+        """The bootloader goes back on its own, long after the change; never to a set that would not work."""
+        device = self.truth[name]
+        status = device.status(plane)
+        if status.fallback is None or status.fallback not in KNOWN:
+            return
+        if unmet_requirements(version_set(running_of(device), KNOWN).changed(KNOWN[status.fallback])):
+            return
+        swapped = replace(
+            status,
+            running=status.fallback,
+            version=status.fallback_version,
+            fallback=status.running,
+            fallback_version=status.version,
+        )
+        self.write(replace(device, planes={**device.planes, plane: swapped}))
 
     def _report(self, device: Device, **changes: object) -> None:
         assert device.step is not None
         plane = device.step.plane
+        state = changes.get("state")
+        if device.step.drill is not None and isinstance(state, PlaneState) and state.is_answer:
+            revision = device.assigned[plane].revision
+            self.drilled.append((revision, device.name, device.step, state))
         self.write(replace(device, planes={**device.planes, plane: replace(device.status(plane), **changes)}))
 
     # --- what an onlooker counts
@@ -284,6 +426,11 @@ class World:
             self.measure()
             self.settle()
             self.now += timedelta(seconds=step)
+
+
+def _flies(device: Device) -> bool:
+    step = device.step
+    return step is not None and not device.answered and (device.begun or not step.withdrawn)
 
 
 def world_of(count: int = 12, **plan: object) -> World:

@@ -34,7 +34,7 @@ _PAGES: Final[Mapping[Phase, tuple[AlertKind, str]]] = MappingProxyType(
         ),
         Phase.UNRESOLVED: (
             AlertKind.UNRESOLVED,
-            "needs a person: the {planes} went back{where} and health did not return: {cause}",
+            "needs a person, although the {planes} went back{where}: {cause}",
         ),
         Phase.HALTED: (AlertKind.HALTED, "stopped and waits for a person: {cause}"),
     }

@@ -9,7 +9,7 @@ from backstay.core.fleet import Progress
 from backstay.core.gates import ring_health
 from backstay.core.observed import Observed
 from backstay.core.plan import revision_hash
-from backstay.core.reasons import Because, Reason
+from backstay.core.reasons import Because, Reason, devices
 from backstay.core.requests import Request, Unreadable, Verb
 from backstay.core.revision import ENDS, Phase, RevisionState, ending_of, next_revision
 from backstay.core.transition import move, stay
@@ -71,7 +71,7 @@ def _retry(observed: Observed, state: RevisionState, request: Request, now: date
     if state.phase not in _TRIES_AGAIN:
         return _refused(observed, state, now, f"there is nothing to try again while the revision is {state.phase}")
     failed = sum(len(observed.fleet.members(ring, Progress.FAILED)) for ring in range(len(observed.plan.rings)))
-    because = Because(Reason.RETRIED, f"{_who(request)} lets {failed} failed devices try again")
+    because = Because(Reason.RETRIED, f"{_who(request)} lets {devices(failed)} that failed try again")
     retried = replace(state, retried_at=now, cause=None, evidence=())
     if state.phase is Phase.HALTED:
         phase = Phase.STABILIZING if state.halted_from is Phase.STABILIZING else Phase.ROLLING
@@ -110,7 +110,7 @@ def _resume(observed: Observed, state: RevisionState, request: Request, now: dat
     if state.phase is not Phase.HALTED:
         return _refused(observed, state, now, f"only a halted rollout can be resumed, and this one is {state.phase}")
     failures = tuple(len(ring_health(observed, ring, now).failures) for ring in range(state.ring + 1))
-    because = Because(Reason.RESUMED, f"{_who(request)} resumes with {sum(failures)} failures accepted")
+    because = Because(Reason.RESUMED, f"{_who(request)} resumes, and accepts that {devices(sum(failures))} failed")
     resumed = replace(state, pardoned=failures, cause=None, evidence=(), halted_from=None, drills=())
     return replace(move(observed, resumed, now, state.halted_from or Phase.ROLLING, because), answer=because)
 

@@ -367,6 +367,8 @@ def _stimulus(progress: Progress, event: Event, now: float) -> Stimulus:  # noqa
             return Stimulus.REFUSED
         case Switching():
             return Stimulus.SWITCHING
+        case Activated() if progress.state is PlaneState.PENDING_CONFIRM:
+            return Stimulus.NOTHING  # it is on trial already; only a boot begins the trial anew
         case Activated(content):
             right = progress.order is not None and content == progress.order.content
             return Stimulus.ACTIVATED_RIGHT if right else Stimulus.ACTIVATED_WRONG

@@ -5,23 +5,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
+from itertools import islice
 from math import ceil
 from typing import Final
 
 from backstay.core.actions import Action, Dispatch, Withdraw
 from backstay.core.devices import Device, Drill, StepType
 from backstay.core.failures import is_undelivered
-from backstay.core.fleet import Bucket, Kind, Progress
+from backstay.core.fleet import Bucket, Kind, Progress, was_pardoned
 from backstay.core.gates import NOBODY_HELD, Held
 from backstay.core.holds import Hold, InFlight
 from backstay.core.observed import Observed
 from backstay.core.path import NoPath
-from backstay.core.planes import ContentDigest, Plane, Release
-from backstay.core.reasons import Because, Reason
+from backstay.core.planes import ContentDigest, Plane
+from backstay.core.reasons import Because, Reason, devices
 from backstay.core.revision import RevisionState
 from backstay.core.room import Room
 from backstay.core.steps import Order, next_back, search_once, way_out
-from backstay.core.windows import all_open, next_opening
+from backstay.core.windows import next_opening
 
 RETURNS_IN_FLIGHT: Final = 100
 """A rollback's own budget: it has right of way, but a registry and a gateway must still carry it."""
@@ -66,6 +67,16 @@ class Desk:
         self.now: Final = now
         self.room: Final = Room(observed.groups, now)
         self.next_step: Final = search_once(observed, now)
+        self._opens: dict[tuple[int | None, frozenset[str]], datetime | None] = {}
+
+    def opens_at(self, kind: Kind) -> datetime | None:
+        """When every window of such devices may be open, of their ring and their groups; None when all are."""
+        key = (kind.ring, kind.groups)
+        if key not in self._opens:
+            windows = () if kind.ring is None else self.observed.plan.rings[kind.ring].windows
+            opens = [self.room.opens_at(kind.groups), next_opening(windows, self.now)]
+            self._opens[key] = max((at for at in opens if at is not None), default=None)
+        return self._opens[key]
 
 
 def orders_for_ring(desk: Desk, ring: int) -> Orders:
@@ -77,26 +88,32 @@ def orders_for_ring(desk: Desk, ring: int) -> Orders:
     stopped, deadline, due = _Stopped(), fleet.next_deadline(ring, now), fleet.next_due(ring, now)
     ready = list(_ready(desk, ring, stopped))
     actions: list[Action] = [*_stops(observed, ring, now)]
-    given = 0
-    for device, order in _by_rank(observed, ready, min(free, MOST_AT_ONCE)):
-        if given >= min(free, MOST_AT_ONCE):
+    number = max(0, min(free, MOST_AT_ONCE))
+    given: Counter[frozenset[str]] = Counter()
+    for device, order in _by_rank(observed, ready, number):
+        if given.total() == number:
             break
-        if (group := room.full(device.groups)) is not None:
-            stopped.busy[group] += 1
-            continue
-        room.take(device.groups)
-        actions.append(dispatch(device, order, observed, rules.name, now))
-        given += 1
+        if room.full(device.groups) is None:
+            room.take(device.groups)
+            given[device.groups] += 1
+            actions.append(dispatch(device, order, observed, rules.name, now))
+    for source, _ in ready:
+        groups = source.groups if isinstance(source, Device) else source.kind.groups
+        if (full := room.full(groups)) is not None:
+            stopped.busy[full] += 1 if isinstance(source, Device) else source.count
+    for groups, count in given.items():
+        if (full := room.full(groups)) is not None:
+            stopped.busy[full] -= count
     is_waiting = bool(ready or stopped.paused or stopped.closed)
     is_awaited = deadline is not None or due is not None
     because = [*_reasons(stopped, rules.name)]
-    if ready and not actions and not is_awaited and not stopped.busy:
+    if ready and not actions and not is_awaited and not +stopped.busy:
         words = (
-            f"the {counts.in_flight} devices that ring {rules.name} may change at the same time have all fallen silent;"
-            " they stay counted until they answer"
+            f"all devices that ring {rules.name} may change at the same time ({counts.in_flight}) have fallen silent,"
+            " and stay counted until they answer"
         )
         because.append(Because(Reason.BUDGET_SPENT, words))
-    goes_on_at = now if given == MOST_AT_ONCE and free > given else None
+    goes_on_at = now if given.total() == MOST_AT_ONCE < free else None
     return Orders(
         tuple(actions),
         not is_waiting and not is_awaited,
@@ -125,8 +142,7 @@ def _ready(desk: Desk, ring: int, stopped: _Stopped) -> Iterator[_Ready]:
 
 def _may(desk: Desk, kind: Kind, device: Device, count: int, stopped: _Stopped) -> Order | None:
     """The next step that devices of a kind may take now, but for the budgets; None where there is none."""
-    order = desk.next_step(device)
-    if order is None or not kind.may_be_ordered:
+    if not kind.may_be_ordered or (order := desk.next_step(device)) is None:
         return None
     if isinstance(order, NoPath):
         stopped.no_path[str(order)] += count
@@ -147,11 +163,9 @@ def _is_stopped(desk: Desk, kind: Kind, order: Order, count: int, stopped: _Stop
     if observed.plan.paused or room.is_paused(kind.groups):
         stopped.paused += count
         return True
-    windows = () if kind.ring is None else observed.plan.rings[kind.ring].windows
-    opens = [room.opens_at(kind.groups), None if all_open(windows, now) else next_opening(windows, now)]
-    if any(opens):
+    if (opens := desk.opens_at(kind)) is not None:
         stopped.closed += count
-        stopped.opens.append(max(at for at in opens if at is not None))
+        stopped.opens.append(opens)
         return True
     return False
 
@@ -165,30 +179,33 @@ def can_undo(kind: Kind, order: Order, observed: Observed) -> bool:
 def _by_rank(observed: Observed, ready: list[_Ready], number: int) -> Iterator[tuple[Device, Order]]:
     """The devices of all these, the lowest rank first; more than `number`, so that groups may pass some over."""
     orders: dict[str, Order] = {}
-    devices: list[Device] = []
+    chosen: list[Device] = []
     for source, order in ready:
         found = [source] if isinstance(source, Device) else source.first(max(0, number))
         orders.update((device.name, order) for device in found)
-        devices.extend(found)
-    return ((device, orders[device.name]) for device in observed.fleet.by_rank(devices))
+        chosen.extend(found)
+    return ((device, orders[device.name]) for device in observed.fleet.by_rank(chosen))
 
 
 def _reasons(stopped: _Stopped, ring: str) -> Iterator[Because]:
     for words, count in sorted(stopped.no_path.items()):
-        yield Because(Reason.NO_PATH, f"{count} devices of ring {ring} have no safe order of changes: {words}")
+        yield Because(Reason.NO_PATH, f"{devices(count)} of ring {ring}: no safe order of changes: {words}")
     if stopped.cannot_fall_back:
-        words = f"{stopped.cannot_fall_back} devices of ring {ring} cannot fall back from a firmware by themselves"
-        yield Because(Reason.CANNOT_FALL_BACK, f"{words} and keep theirs; `irreversible: true` would change it anyway")
+        words = f"{devices(stopped.cannot_fall_back)} of ring {ring} cannot fall back from a firmware without help"
+        yield Because(Reason.CANNOT_FALL_BACK, f"{words}, so it stays; `irreversible: true` would change it anyway")
     if stopped.held:
-        yield Because(Reason.HELD, f"{stopped.held} devices of ring {ring} are held")
+        yield Because(Reason.HELD, f"held in ring {ring}: {devices(stopped.held)}")
     if stopped.paused:
-        yield Because(Reason.PAUSED, f"{stopped.paused} devices of ring {ring} wait until the pause ends")
+        words = f"waiting in ring {ring} until the pause ends: {devices(stopped.paused)}"
+        yield Because(Reason.PAUSED, words)
     if stopped.closed:
         opens = min(stopped.opens)
-        words = f"{stopped.closed} devices of ring {ring} wait until their window opens at {opens:%Y-%m-%d %H:%M} UTC"
+        words = (
+            f"waiting in ring {ring} until {opens:%Y-%m-%d %H:%M} UTC, when a window opens: {devices(stopped.closed)}"
+        )
         yield Because(Reason.WINDOW_CLOSED, words)
-    for group, count in sorted(stopped.busy.items()):
-        words = f"{count} devices of ring {ring} wait because maxUnavailable of group {group} is reached"
+    for group, count in sorted((+stopped.busy).items()):
+        words = f"waiting in ring {ring} because maxUnavailable of group {group} is reached: {devices(count)}"
         yield Because(Reason.GROUP_BUSY, words)
 
 
@@ -214,40 +231,40 @@ def orders_back(observed: Observed, state: RevisionState, plane: Plane, now: dat
     """Choose the next devices to return in one plane; holds, pauses and windows do not stop a return."""
     fleet = observed.fleet
     buckets = [bucket for bucket in fleet.all_buckets() if bucket.kind.takes_part and _is_reached(bucket.kind, state)]
-    late = fleet.late(now)
-    late_of_kind = Counter(fleet.kind_of(device.name) for device in late if _is_in_segment(device, state))
+    late_of_kind = Counter(fleet.kind_of(device.name) for device in fleet.late(now))
     awaited = returning = 0
     ready: list[_Ready] = []
     troubles: Counter[Because] = Counter()
     for bucket in buckets:
         kind = bucket.kind
-        order = next_back(bucket.one(), plane, observed)
         if kind.order is not None and kind.order.type is StepType.RETURN:
             returning += bucket.count
-        devices = bucket.count if state.segment is None else sum(1 for _ in _of_segment(bucket, state))
+        if not kind.is_in_segment:
+            continue
+        order = next_back(bucket.one(), plane, observed)
         if kind.order is not None and (
             kind.order.type is StepType.RETURN or order is None or kind.order.plane is not plane
         ):
             if kind.is_reachable:
-                awaited += devices - late_of_kind[kind]
-        elif order is None or kind.is_revoked or not devices:
+                awaited += bucket.count - late_of_kind[kind]
+        elif order is None or kind.is_revoked:
             continue
         elif isinstance(order, NoPath):
-            troubles[Because(Reason.NO_PATH, str(order))] += devices
+            troubles[Because(Reason.NO_PATH, str(order))] += bucket.count
         elif kind.has_refused_return:
-            troubles[Because(Reason.NOT_ALL_RETURNED, "the order to go back was refused")] += devices
+            troubles[Because(Reason.NOT_ALL_RETURNED, "the order to go back was refused")] += bucket.count
         elif kind.is_reachable:
-            awaited += devices
+            awaited += bucket.count
             ready.append((bucket, order))
     taking_part = sum(bucket.count for bucket in buckets)
     free = max(RETURNS_IN_FLIGHT, ceil(RETURNS_SHARE * taking_part)) - returning
     number = max(0, min(free, MOST_AT_ONCE))
     chosen = [
         dispatch(device, order, observed, _ring_name(device, observed), now)
-        for device, order in _by_rank(observed, _within(ready, state), number)
-    ][:number]
+        for device, order in islice(_by_rank(observed, ready, number), number)
+    ]
     because = tuple(
-        Because(what.reason, f"{count} devices could not return their {plane}: {what.message}")
+        Because(what.reason, f"{devices(count)} could not return to the previous {plane}: {what.message}")
         for what, count in sorted(troubles.items(), key=lambda item: str(item[0]))
     )
     deadlines = tuple(fleet.next_deadline(ring, now) for ring in range(len(observed.plan.rings)))
@@ -257,26 +274,6 @@ def orders_back(observed: Observed, state: RevisionState, plane: Plane, now: dat
 
 def _is_reached(kind: Kind, state: RevisionState) -> bool:
     return not state.confined_to_ring or kind.ring == state.ring
-
-
-def _of_segment(bucket: Bucket, state: RevisionState) -> Iterator[Device]:
-    return (device for device in bucket if _is_in_segment(device, state))
-
-
-def _is_in_segment(device: Device, state: RevisionState) -> bool:
-    return state.segment is None or device.labels.get(state.segment.key) == state.segment.value
-
-
-def _within(ready: Iterable[_Ready], state: RevisionState) -> list[_Ready]:
-    """The same, device by device where a rollback is confined to some of them."""
-    if state.segment is None:
-        return list(ready)
-    return [
-        (device, order)
-        for source, order in ready
-        if isinstance(source, Bucket)
-        for device in _of_segment(source, state)
-    ]
 
 
 def dispatch(
@@ -293,15 +290,17 @@ def dispatch(
         order.release,
         ring,
         expires,
-        _attempt(device, order.type, order.release),
+        _attempt(device, order, observed.state),
         drill,
     )
 
 
-def _attempt(device: Device, step_type: StepType, release: Release) -> int:
-    """Count on where the same change could not be delivered."""
-    step = device.step
-    if step is None or (step.type, step.plane) != (step_type, release.plane) or not is_undelivered(device):
+def _attempt(device: Device, order: Order, state: RevisionState | None) -> int:
+    """Count on where the same change could not be delivered, and from the start where a person asked to try again."""
+    step, release = device.step, order.release
+    if step is None or (step.type, step.plane) != (order.type, release.plane) or not is_undelivered(device):
+        return 1
+    if state is not None and was_pardoned(device, state.retried_at):
         return 1
     assignment = device.assigned.get(release.plane)
     return step.attempt + 1 if assignment is not None and assignment.content == release.content else 1

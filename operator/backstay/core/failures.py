@@ -79,7 +79,7 @@ def failure_of(device: Device, resource_probes: frozenset[str] = frozenset()) ->
         return FailureKind.RESOURCE_ANOMALY
     if (kind := _KINDS.get(reason)) is not None:
         return kind
-    return FailureKind.FELL_BACK if status.state is PlaneState.ROLLED_BACK else FailureKind.REJECTED
+    return FailureKind.REJECTED if status.state is PlaneState.FAILED else FailureKind.FELL_BACK
 
 
 def words_of(device: Device, kind: FailureKind) -> str:
@@ -87,7 +87,8 @@ def words_of(device: Device, kind: FailureKind) -> str:
     plane: Plane | str = device.step.plane if device.step else "device"
     if kind is FailureKind.TIMED_OUT or device.step is None:
         return f"{plane} {kind}"
-    return f"{plane} {device.status(device.step.plane).reason or DeviceReason.DIGEST_MISMATCH}"
+    told = device.status(device.step.plane).reason
+    return f"{plane} {told or f'{kind}: it does not run what it confirmed'}"
 
 
 def is_undelivered(device: Device) -> bool:

@@ -1,9 +1,9 @@
 """The devices of one plan and where each of them stands, counted as they change.
 
 Devices that are alike in everything that the next order depends on share a bucket, and a fleet of a hundred thousand
-has few. A decision looks at buckets, takes devices out of them by rank where it needs any, and never walks the fleet. The
-counts are kept, not recomputed; a law proves that they equal a recount. Membership is drawn anew only when something it
-depends on changed.
+has few. A decision looks at buckets, takes devices out of them by rank where it needs any, and never walks the fleet.
+The counts are kept, not recomputed; a law proves that they equal a recount. Membership is drawn anew only when
+something it depends on changed, and then only those whose ring is another are sorted again.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
-from heapq import heapify, heappop, heappush
 from typing import Final, NamedTuple
 
 from backstay.core.devices import (
+    NOTHING_REPORTED,
     Device,
     DeviceName,
     PlaneState,
@@ -28,13 +28,16 @@ from backstay.core.failures import RetryPolicy, is_undelivered
 from backstay.core.holds import Hold
 from backstay.core.plan import Plan, Ring
 from backstay.core.planes import ContentDigest, Plane, Release, VersionSet
-from backstay.core.rings import Candidate, RankKey, labels_that_matter, members_of_rings, rank
+from backstay.core.revision import Segment
+from backstay.core.rings import RankKey, labels_that_matter, rank, rings_of
 
 Running = tuple[tuple[ContentDigest | None, str], ...]
 """The content and reported version in each plane, in the order of `Plane`."""
 
 _NOTHING_HELD: Final[frozenset[str]] = frozenset()
+_PLANES: Final = tuple(Plane)
 _SPARE: Final = 64
+_FEW: Final = 8
 
 
 class Progress(StrEnum):
@@ -81,6 +84,8 @@ class Kind(NamedTuple):
     order: Ordered | None
     holds: frozenset[str]
     """The holds in force that name devices and cover this one."""
+    is_in_segment: bool
+    """It has the label to which a rollback is confined; always where it is confined to none."""
 
     @property
     def takes_part(self) -> bool:
@@ -96,32 +101,41 @@ class Kind(NamedTuple):
 class Bucket:
     """The devices of one kind, in order of rank."""
 
-    __slots__ = ("_heap", "_members", "count", "kind")
+    __slots__ = ("_joined", "_keys", "_members", "count", "kind")
 
     def __init__(self, kind: Kind, members: "dict[DeviceName, _Member]") -> None:
         self.kind = kind
         self.count = 0
         self._members = members
-        self._heap: list[RankKey] = []
+        self._keys: list[RankKey] = []
+        self._joined: list[RankKey] = []
 
     def add(self, key: RankKey) -> None:
-        """Take in a device; whoever leaves stays in the heap and is passed over until it is cleared."""
+        """Take in a device; whoever leaves stays in the list and is passed over until it is cleared."""
         self.count += 1
-        heappush(self._heap, key)
-        if len(self._heap) > 2 * self.count + _SPARE:
-            self._heap = [key for key in set(self._heap) if self._has(key)]
-            heapify(self._heap)
+        if not self._keys or self._keys[-1] < key:
+            self._keys.append(key)
+        else:
+            self._joined.append(key)
+        if len(self._keys) + len(self._joined) > 2 * self.count + _SPARE:
+            self._keys = sorted({key for keys in (self._keys, self._joined) for key in keys if self._at(key)})
+            self._joined = []
 
     def first(self, number: int) -> list[Device]:
         """So many devices with the lowest ranks, at most all."""
-        keys: list[RankKey] = []
-        while self._heap and len(keys) < number:
-            key = heappop(self._heap)
-            if self._has(key) and (not keys or keys[-1] != key):
-                keys.append(key)
-        for key in keys:
-            heappush(self._heap, key)
-        return [self._members[name].device for _, name in keys]
+        self._put_in_order()
+        found: list[_Member] = []
+        walked = 0
+        for key in self._keys:
+            if len(found) >= number:
+                break
+            walked += 1
+            member = self._at(key)
+            if member is not None and not (found and found[-1] is member):
+                found.append(member)
+        if walked > len(found):
+            self._keys[:walked] = [member.key for member in found]
+        return [member.device for member in found]
 
     def one(self) -> Device:
         """The device with the lowest rank, which stands for all where only their kind matters."""
@@ -130,23 +144,43 @@ class Bucket:
     def __iter__(self) -> Iterator[Device]:
         return iter(self.first(self.count))
 
-    def _has(self, key: RankKey) -> bool:
+    def _put_in_order(self) -> None:
+        if len(self._joined) > _FEW:
+            self._keys.extend(self._joined)
+            self._keys.sort()
+        else:
+            for key in self._joined:
+                insort(self._keys, key)
+        self._joined.clear()
+
+    def _at(self, key: RankKey) -> "_Member | None":
         member = self._members.get(key[1])
-        return member is not None and member.bucket is self
+        return member if member is not None and member.bucket is self else None
 
 
 class _Member:
     """One device in the view."""
 
-    __slots__ = ("at", "bucket", "device", "key", "place", "ring")
+    __slots__ = ("at", "bucket", "device", "key", "place", "ring", "standing")
 
-    def __init__(self, device: Device, key: RankKey) -> None:
+    def __init__(self, device: Device, key: RankKey, standing: int | None) -> None:
         self.device = device
         self.key = key
+        self.standing = standing
         self.ring: int | None = None
         self.bucket: Bucket | None = None
         self.at: datetime | None = None
         self.place: tuple[int | None, Progress] | None = None
+
+    @property
+    def name(self) -> DeviceName:
+        """The device's name."""
+        return self.key[1]
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The device's labels."""
+        return self.device.labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,15 +216,20 @@ class FleetView:
         self.revision: Final = revision
         self._key: Final = plan.key
         self._rings: Final[tuple[Ring, ...]] = plan.rings
+        self._index_of: Final = {ring.name: index for index, ring in enumerate(plan.rings)}
         self._labels_that_matter: Final = labels_that_matter(plan.rings)
         self._deadlines_allowed: Final = plan.deadlines
         self._basis: Final = _Basis(
             revision, {p: release.content for p, release in plan.target.items()}, plan.retries, retried_at
         )
         self._members: dict[DeviceName, _Member] = {}
+        self._ordered: list[_Member] = []
+        self._is_in_order = True
+        self._counted: dict[int | None, RingCounts] = {}
         self._buckets: defaultdict[int | None, dict[Kind, Bucket]] = defaultdict(dict)
         self._times: defaultdict[tuple[int | None, Progress], list[tuple[datetime, RankKey]]] = defaultdict(list)
         self._holds: tuple[Hold, ...] = ()
+        self._segment: Segment | None = None
         self._is_membership_stale = False
         for device in devices:
             self.put(device)
@@ -211,29 +250,51 @@ class FleetView:
         """Take in a device as it is now."""
         member = self._members.get(device.name)
         if member is None:
-            self._members[device.name] = _Member(device, (rank(self._key, device.name), device.name))
+            key = (rank(self._key, device.name), device.name)
+            member = self._members[device.name] = _Member(device, key, self._standing_of(device))
+            self._ordered.append(member)
+            self._is_in_order = False
             self._is_membership_stale = True
             return
         before, member.device = member.device, device
-        if not self._is_membership_stale and self._moves(before, device, member.ring):
+        standing = self._standing_of(device)
+        if self._moves(member, before, standing):
             self._is_membership_stale = True
-        if not self._is_membership_stale:
+        member.standing = standing
+        if member.bucket is not None:
             self._sort(member)
 
     def remove(self, name: DeviceName) -> None:
         """Forget a device that is gone, or that no group of the plan selects any more."""
         if (member := self._members.pop(name, None)) is not None:
-            self._leave(member)
+            self._leave_bucket(member)
+            self._forget_time(member)
+            self._is_in_order = False
             self._is_membership_stale = True
 
     def cover(self, holds: tuple[Hold, ...]) -> None:
         """Sort the devices by these holds from now on; those that name no devices are the same for all."""
         naming = tuple(hold for hold in holds if hold.names_devices)
-        if naming != self._holds:
-            self._holds = naming
-            if not self._is_membership_stale:
-                for member in self._members.values():
-                    self._sort(member)
+        if naming == self._holds:
+            return
+        self._refresh()
+        changed = set(naming).symmetric_difference(self._holds)
+        self._holds = naming
+        for hold in changed:
+            for member in self._covered_by(hold):
+                if member.bucket is not None:
+                    self._move(member, member.bucket.kind._replace(holds=self._covering(member.device)))
+
+    def confine(self, segment: Segment | None) -> None:
+        """Tell apart from now on which devices have the label of a segment; None tells none apart."""
+        if segment == self._segment:
+            return
+        self._refresh()
+        self._segment = segment
+        for member in self._members.values():
+            if member.bucket is not None and member.bucket.kind.is_in_segment is not self._is_in_segment(member.device):
+                kind = member.bucket.kind
+                self._move(member, kind._replace(is_in_segment=not kind.is_in_segment))
 
     def buckets(self, ring: int, *progresses: Progress) -> list[Bucket]:
         """The buckets of a ring whose devices stand at one of these, or at any where none is named."""
@@ -248,6 +309,12 @@ class FleetView:
 
     def counts(self, ring: int) -> RingCounts:
         """How the devices of one ring stand."""
+        self._refresh()
+        if (known := self._counted.get(ring)) is None:
+            known = self._counted[ring] = self._count(ring)
+        return known
+
+    def _count(self, ring: int) -> RingCounts:
         found: Counter[Progress] = Counter()
         offline = 0
         for bucket in self.buckets(ring):
@@ -339,47 +406,47 @@ class FleetView:
         return sorted(found.items(), key=repr)
 
     def _in_order(self) -> list[_Member]:
-        return sorted(self._members.values(), key=_key_of)
+        """All members by rank; those that came or went since the last time are seen to now."""
+        if not self._is_in_order:
+            if len(self._ordered) > len(self._members):
+                self._ordered = [member for member in self._ordered if self._members.get(member.name) is member]
+            self._ordered.sort(key=_key_of)
+            self._is_in_order = True
+        return self._ordered
 
-    def _moves(self, before: Device, device: Device, ring: int | None) -> bool:
+    def _moves(self, member: _Member, before: Device, standing: int | None) -> bool:
         """Tell whether anybody's ring may change because this device did."""
-        if before.labels != device.labels and any(
-            before.labels.get(key) != device.labels.get(key) for key in self._labels_that_matter
-        ):
+        then, now = before.labels, member.device.labels
+        if then != now and any(then.get(key) != now.get(key) for key in self._labels_that_matter):
             return True
-        standing = standing_ring(device, self.revision)
-        if standing == standing_ring(before, self.revision):
+        if standing == member.standing:
             return False
-        return standing is None or ring is None or self._rings[ring].name != standing
+        return standing is None or standing != member.ring
+
+    def _standing_of(self, device: Device) -> int | None:
+        """The ring in which a device was ordered to take the revision; None also where the plan has no such ring."""
+        if (assignment := next((a for a in device.assigned.values() if a.revision == self.revision), None)) is None:
+            return None
+        return self._index_of.get(assignment.ring)
 
     def _refresh(self) -> None:
         if not self._is_membership_stale:
             return
         ordered = self._in_order()
-        candidates = [
-            Candidate(member.device.name, member.device.labels, standing_ring(member.device, self.revision))
-            for member in ordered
-        ]
-        ring_of = members_of_rings(candidates, self._rings)
+        rings = rings_of(ordered, self._rings)
         self._is_membership_stale = False
-        for member in ordered:
-            ring = ring_of.get(member.device.name)
-            if ring != member.ring:
-                self._forget_time(member)
+        for member, ring in zip(ordered, rings, strict=True):
+            if member.bucket is None or ring != member.ring:
                 member.ring = ring
-            self._sort(member)
+                self._sort(member)
 
     def _sort(self, member: _Member) -> None:
-        """Put a device into the bucket of its kind."""
+        """Put a device into the bucket of its kind, and note how long it is waited for."""
         device = member.device
-        kind = _kind(device, member.ring, self._basis, self._covering(device))
-        if member.bucket is None or member.bucket.kind != kind:
-            self._leave_bucket(member)
-            buckets = self._buckets[member.ring]
-            if (bucket := buckets.get(kind)) is None:
-                bucket = buckets[kind] = Bucket(kind, self._members)
-            member.bucket = bucket
-            bucket.add(member.key)
+        kind = _kind(
+            device, member.ring, self._basis, self._covering(device), is_in_segment=self._is_in_segment(device)
+        )
+        self._move(member, kind)
         place = (member.ring, kind.progress)
         at = self._time_of(device, kind.progress)
         if (place, at) != (member.place, member.at):
@@ -388,6 +455,17 @@ class FleetView:
                 member.place, member.at = place, at
                 insort(self._times[place], (at, member.key))
 
+    def _move(self, member: _Member, kind: Kind) -> None:
+        if member.bucket is not None and member.bucket.kind == kind:
+            return
+        self._leave_bucket(member)
+        buckets = self._buckets[kind.ring]
+        if (bucket := buckets.get(kind)) is None:
+            bucket = buckets[kind] = Bucket(kind, self._members)
+        member.bucket = bucket
+        bucket.add(member.key)
+        self._counted.pop(kind.ring, None)
+
     def _time_of(self, device: Device, progress: Progress) -> datetime | None:
         """When a device that is waited for has been waited for long enough."""
         match progress:
@@ -395,7 +473,7 @@ class FleetView:
                 return deadline_of(device, self._deadlines_allowed)
             case Progress.RETRYING if device.step is not None:
                 since = device.status(device.step.plane).since
-                if since is None or not is_undelivered(device):
+                if since is None or was_pardoned(device, self._basis.retried_at):
                     return device.step.issued
                 return self._basis.retries.due(device.step.attempt, since)
             case _:
@@ -408,15 +486,25 @@ class FleetView:
             hold.name for hold in self._holds if hold.covers_device(device.name, device.labels, device.groups)
         )
 
-    def _leave(self, member: _Member) -> None:
-        self._leave_bucket(member)
-        self._forget_time(member)
+    def _covered_by(self, hold: Hold) -> list[_Member]:
+        """The members that lie in the scope of a hold."""
+        if hold.devices:
+            found = [self._members[name] for name in hold.devices if name in self._members]
+        else:
+            matches = hold.selector.for_many()
+            found = [member for member in self._members.values() if matches(member.device.labels)]
+        return [m for m in found if hold.covers_device(m.name, m.device.labels, m.device.groups)]
+
+    def _is_in_segment(self, device: Device) -> bool:
+        segment = self._segment
+        return segment is None or device.labels.get(segment.key) == segment.value
 
     def _leave_bucket(self, member: _Member) -> None:
         if (bucket := member.bucket) is None:
             return
         member.bucket = None
         bucket.count -= 1
+        self._counted.pop(bucket.kind.ring, None)
         if not bucket.count:
             del self._buckets[bucket.kind.ring][bucket.kind]
 
@@ -441,14 +529,15 @@ class _Basis(NamedTuple):
     retried_at: datetime | None
 
 
-def _kind(device: Device, ring: int | None, basis: _Basis, holds: frozenset[str]) -> Kind:
+def _kind(device: Device, ring: int | None, basis: _Basis, holds: frozenset[str], *, is_in_segment: bool) -> Kind:
+    changed = changed_planes(device, basis.revision)
     return Kind(
         ring,
-        progress_of(device, basis.revision, basis.target, basis.retries, basis.retried_at),
+        _progress_of(device, changed, basis),
         device.reachable,
         device.revoked,
         device.rollback_capable,
-        changed_planes(device, basis.revision),
+        changed,
         _has_refused_return(device, basis.retries),
         device.device_class,
         device.groups,
@@ -456,6 +545,7 @@ def _kind(device: Device, ring: int | None, basis: _Basis, holds: frozenset[str]
         kept_by(device),
         _order_of(device),
         holds,
+        is_in_segment,
     )
 
 
@@ -477,40 +567,38 @@ def _has_refused_return(device: Device, retries: RetryPolicy) -> bool:
 
 def changed_planes(device: Device, revision: RevisionName) -> tuple[Plane, ...]:
     """The planes that a device was ordered to change under a revision."""
-    return tuple([plane for plane in Plane if (a := device.assigned.get(plane)) and a.revision == revision])
+    assigned = device.assigned
+    if not assigned:
+        return ()
+    return tuple([plane for plane in _PLANES if (a := assigned.get(plane)) is not None and a.revision == revision])
 
 
-def standing_ring(device: Device, revision: RevisionName) -> str | None:
-    """The ring under which a device was ordered to take a revision."""
-    return next((a.ring for a in device.assigned.values() if a.revision == revision), None)
-
-
-def progress_of(
-    device: Device,
-    revision: RevisionName,
-    target: Mapping[Plane, ContentDigest],
-    retries: RetryPolicy,
-    retried_at: datetime | None = None,
+def _progress_of(  # noqa: PLR0911 - a chain of rules
+    device: Device, changed: tuple[Plane, ...], basis: _Basis
 ) -> Progress:
     """Say how far a device has come, by what it reports that it runs."""
-    step = device.step
+    step, revision = device.step, basis.revision
     if device.in_flight:
         return Progress.DRILLED if step is not None and step.drill else Progress.IN_FLIGHT
-    is_there = all(device.runs(plane, content) for plane, content in target.items())
-    if not changed_planes(device, revision):
+    is_there = all(device.runs(plane, content) for plane, content in basis.target.items())
+    if not changed:
         return Progress.CONFIRMED if is_there and not device.failing else Progress.UNTOUCHED
     if step is None or (step.withdrawn and not device.begun):
         return Progress.UNDER_WAY if _has_moved_on(device, revision) else Progress.UNTOUCHED
     if step.drill is not None:
         return Progress.CONFIRMED if is_there else Progress.DRILLED
-    is_own = (assignment := device.assigned.get(step.plane)) is not None and assignment.revision == revision
+    is_own = step.plane in changed
     if is_own and device.status(step.plane).state is PlaneState.INSTALLED_UNVERIFIED:
         return Progress.UNVERIFIED
     if (is_own and not answered_well(device)) or regressed_plane(device, revision) is not None:
-        may_again = is_undelivered(device) and step.attempt < retries.attempts
-        was_pardoned = retried_at is not None and step.issued < retried_at
-        return Progress.RETRYING if may_again or was_pardoned else Progress.FAILED
+        may_again = is_undelivered(device) and step.attempt < basis.retries.attempts
+        return Progress.RETRYING if may_again or was_pardoned(device, basis.retried_at) else Progress.FAILED
     return Progress.CONFIRMED if is_there else Progress.UNDER_WAY
+
+
+def was_pardoned(device: Device, retried_at: datetime | None) -> bool:
+    """Tell whether a person lets a device try again what it was ordered before."""
+    return retried_at is not None and device.step is not None and device.step.issued < retried_at
 
 
 def _has_moved_on(device: Device, revision: RevisionName) -> bool:
@@ -538,12 +626,14 @@ def regressed_plane(device: Device, revision: RevisionName) -> Plane | None:
 
 def running_of(device: Device) -> Running:
     """What a device reports that it runs, as a key."""
-    return tuple([(status.running, status.version) for status in map(device.status, Plane)])
+    statuses = [device.planes.get(plane, NOTHING_REPORTED) for plane in _PLANES]
+    return tuple([(status.running, status.version) for status in statuses])
 
 
 def kept_by(device: Device) -> Running:
     """What a device reports that it keeps to fall back to, as a key."""
-    return tuple([(status.fallback, status.fallback_version) for status in map(device.status, Plane)])
+    statuses = [device.planes.get(plane, NOTHING_REPORTED) for plane in _PLANES]
+    return tuple([(status.fallback, status.fallback_version) for status in statuses])
 
 
 def version_set(running: Running, known: Mapping[ContentDigest, Release]) -> VersionSet:

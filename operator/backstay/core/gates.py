@@ -78,10 +78,14 @@ class RingHealth:
     counts: RingCounts
     failures: tuple[Device, ...]
     """Devices that failed, or fell silent after they were ordered to change."""
-    kinds: tuple[FailureKind, ...]
-    """What kind of failure each of them is."""
     timed_out: int
     next_deadline: datetime | None
+    resource_probes: frozenset[str]
+
+    @property
+    def kinds(self) -> tuple[FailureKind, ...]:
+        """What kind of failure each of them is; most decisions need only their number."""
+        return tuple(failure_of(device, self.resource_probes) for device in self.failures)
 
     @property
     def evidence(self) -> tuple[Device, ...]:
@@ -100,10 +104,16 @@ def ring_health(observed: Observed, ring: int, now: datetime) -> RingHealth:
     One that fell silent under an earlier revision spends the budget, and is no failure of this one.
     """
     fleet = observed.fleet
-    silent = fleet.by_rank(device for device in fleet.silent(ring, now) if _is_of_revision(device, fleet.revision))
+    silent = fleet.by_rank(timed_out(observed, ring, now))
     failures = (*fleet.members(ring, Progress.FAILED), *silent)
-    kinds = tuple(failure_of(device, observed.plan.resource_probes) for device in failures)
-    return RingHealth(fleet.counts(ring), failures, kinds, len(silent), fleet.next_deadline(ring, now))
+    deadline = fleet.next_deadline(ring, now)
+    return RingHealth(fleet.counts(ring), failures, len(silent), deadline, observed.plan.resource_probes)
+
+
+def timed_out(observed: Observed, ring: int, now: datetime) -> list[Device]:
+    """The devices of a ring that fell silent after this revision ordered them to change, the longest silent first."""
+    fleet = observed.fleet
+    return [device for device in fleet.silent(ring, now) if _is_of_revision(device, fleet.revision)]
 
 
 def _is_of_revision(device: Device, revision: RevisionName) -> bool:
@@ -124,7 +134,7 @@ def devices_gate(observed: Observed, state: RevisionState, ring: int, health: Ri
         return None
     words = f"{failed} of {counts.started} devices failed in ring {rules.name}: {health.words()}"
     if len(health.evidence) <= allowed:
-        return FailedGate(Because(Reason.UNDELIVERED, words), ())
+        return FailedGate(Because(Reason.UNDELIVERED, f"{words}; nothing arrived, so no version is to blame"), ())
     return FailedGate(Because(Reason.STEP_FAILED, words), _convicted_by(health.evidence, observed))
 
 
@@ -176,6 +186,8 @@ def confirmation_gate(observed: Observed, state: RevisionState, health: RingHeal
         return FailedGate(Because(Reason.TOO_FEW_CONFIRMED, words), _convicted_by(health.evidence, observed))
     if in_grace:
         return Waiting((Because(Reason.WAITING_FOR_OFFLINE, words),), grace_ends)
+    if held.devices and counts.confirmed + held.devices >= needed:
+        return Waiting((Because(Reason.HELD, f"{words}, because {held.devices} of its devices are held"),))
     return Waiting((Because(Reason.BLOCKED, words),))
 
 
@@ -308,7 +320,7 @@ def signals_gate(observed: Observed, state: RevisionState, window: timedelta, no
     )
     limit = _limits(observed, state, now)
     if now < end:
-        seconds = int((end - now).total_seconds()) + 1
+        seconds = ceil((end - now).total_seconds())
         waits = (Because(Reason.SOAKING, f"watching health for another {seconds} s"), *unclear)
         return Waiting(waits, min(end, limit) if limit else end)
     at_end = {verdict.signal: verdict for verdict in (*asked, *excused) if verdict.at >= end}

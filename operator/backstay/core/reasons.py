@@ -65,6 +65,11 @@ class Reason(StrEnum):
     UNRESOLVED = "Unresolved"
 
 
+def devices(count: int) -> str:
+    """So many devices, in words."""
+    return "1 device" if count == 1 else f"{count} devices"
+
+
 @dataclass(frozen=True, slots=True)
 class Because:
     """One reason, in words that name devices, planes and limits."""

@@ -7,9 +7,11 @@ stops for a person: what cannot go back now could not go back in an emergency ei
     break        Returning ─► Breaking ─► Mending ─► Done
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from enum import Enum, auto
+from types import MappingProxyType
 from typing import Final, assert_never
 
 from backstay.core.actions import Action, Decision
@@ -212,6 +214,8 @@ def _how_it_ended(device: Device) -> str:
     what = f"step {device.step.number} ({device.step.type.lower()} of its {device.step.plane})"
     if not device.answered:
         return f"it fell silent during {what}"
+    if device.step.drill is Drill.BREAK and answered_well(device):
+        return f"it confirmed {what}, although it was told to fail a probe"
     return f"{what} ended {status.state} {status.reason}".rstrip()
 
 
@@ -236,9 +240,21 @@ def _way_home(device: Device, observed: Observed) -> Order | NoPath | None:
 
 def _fail(observed: Observed, state: RevisionState, now: datetime, drill: DrillState, why: str) -> Decision:
     ring = observed.plan.rings[state.ring].name
-    words = f"ring {ring} has not proved that recovery works: {drill.device} ({drill.kind}, {drill.stage}): {why}"
+    words = f"ring {ring} has not proved that recovery works: {drill.device} ({drill.kind}): {why}"
     return turn_back(observed, state, now, FailedGate(Because(Reason.REHEARSAL_FAILED, words), ()))
 
 
-def _told(drills: tuple[DrillState, ...] | list[DrillState]) -> str:
-    return ", ".join(f"{drill.device} {drill.kind} {drill.stage}" for drill in drills)
+def _told(drills: Iterable[DrillState]) -> str:
+    return ", ".join(f"{drill.device} {_WORDS[drill.kind, drill.stage]}" for drill in drills)
+
+
+_WORDS: Final[Mapping[tuple[Drill, DrillStage], str]] = MappingProxyType(
+    {
+        **{(kind, DrillStage.RETURNING): "goes back" for kind in Drill},
+        (Drill.ROUND_TRIP, DrillStage.REINSTALLING): "goes forward again",
+        (Drill.ROUND_TRIP, DrillStage.DONE): "went back and forward again",
+        (Drill.BREAK, DrillStage.BREAKING): "is told to fail",
+        (Drill.BREAK, DrillStage.MENDING): "fell back alone, and goes forward again",
+        (Drill.BREAK, DrillStage.DONE): "went back, failed as told, and fell back alone",
+    }
+)

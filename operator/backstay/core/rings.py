@@ -1,9 +1,10 @@
 """Who belongs to which ring: stable, without anything stored but the assignment on the device."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
+from typing import Protocol
 
 from backstay.core.devices import DeviceName
 from backstay.core.plan import Ring
@@ -12,14 +13,16 @@ RankKey = tuple[bytes, DeviceName]
 """Where a device stands in a plan's order; the name decides between two of one rank."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Protocol):
     """What membership depends on, and nothing else of a device."""
 
-    name: DeviceName
-    labels: Mapping[str, str]
-    standing: str | None = None
-    """The ring that the device was already assigned to in this revision."""
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The device's labels."""
+
+    @property
+    def standing(self) -> int | None:
+        """The index of the ring that the device was already assigned to in this revision."""
 
 
 def rank(plan_key: str, device: DeviceName) -> bytes:
@@ -40,56 +43,62 @@ def labels_that_matter(rings: Iterable[Ring]) -> frozenset[str]:
     )
 
 
-def members_of_rings(ordered: Sequence[Candidate], rings: tuple[Ring, ...]) -> dict[DeviceName, int]:
-    """Give each device the index of its ring; a device that no ring takes is left out.
+def rings_of(ordered: Sequence[Candidate], rings: tuple[Ring, ...]) -> list[int | None]:
+    """Give each candidate the index of its ring, None where no ring takes it.
 
-    Candidates come in order of rank. A standing assignment is kept whatever the fleet looks like now: promotion never
-    reshuffles who was tested.
+    Candidates come in order of rank, and are answered in the same. A standing assignment is kept whatever the fleet
+    looks like now: promotion never reshuffles who was tested.
     """
-    index_of = {ring.name: index for index, ring in enumerate(rings)}
-    taken = {candidate.name: index_of[candidate.standing] for candidate in ordered if candidate.standing in index_of}
+    taken = [candidate.standing for candidate in ordered]
     for index, ring in enumerate(rings):
-        selector = ring.selector
-        pool = ordered if selector is None else [c for c in ordered if selector.matches(c.labels)]
+        pool = _pool(ring, ordered)
         wanted = _wanted(ring, index, pool, taken)
-        free = [candidate for candidate in pool if candidate.name not in taken]
-        spread = _one_of_each(ring, index, pool, free, taken)
-        chosen = dict.fromkeys((*(c.name for c in spread), *(c.name for c in islice(free, wanted))))
-        for name in islice(chosen, max(wanted, len(spread))):
-            taken[name] = index
+        spread = _one_of_each(ring, index, pool, ordered, taken)
+        chosen: Iterable[int] = (at for at in pool if taken[at] is None)
+        if spread:
+            chosen = dict.fromkeys((*spread, *islice(chosen, wanted)))
+        for at in islice(chosen, max(wanted, len(spread))):
+            taken[at] = index
     return taken
 
 
-def _wanted(ring: Ring, index: int, pool: Sequence[Candidate], taken: Mapping[DeviceName, int]) -> int:
+def _pool(ring: Ring, ordered: Sequence[Candidate]) -> Sequence[int]:
+    """Where in the order those stand that a ring may take."""
+    if ring.selector is None:
+        return range(len(ordered))
+    matches = ring.selector.for_many()
+    return [at for at, candidate in enumerate(ordered) if matches(candidate.labels)]
+
+
+def _wanted(ring: Ring, index: int, pool: Sequence[int], taken: Sequence[int | None]) -> int:
     """How many devices the ring still takes: its size counts those of earlier rings, its minimum does not."""
     if ring.size is None:
         return len(pool)
-    so_far = sum(1 for candidate in pool if taken.get(candidate.name, index + 1) <= index)
-    own = sum(1 for candidate in pool if taken.get(candidate.name) == index)
-    return max(0, ring.size.of(len(pool)) - so_far, ring.minimum - own)
+    so_far = Counter([taken[at] for at in pool])
+    earlier = sum(so_far[one] for one in range(index + 1))
+    return max(0, ring.size.of(len(pool)) - earlier, ring.minimum - so_far[index])
 
 
 def _one_of_each(
-    ring: Ring, index: int, pool: Sequence[Candidate], free: Sequence[Candidate], taken: Mapping[DeviceName, int]
-) -> list[Candidate]:
+    ring: Ring, index: int, pool: Sequence[int], ordered: Sequence[Candidate], taken: Sequence[int | None]
+) -> list[int]:
     """The first free device for each value of the spreading labels that the ring does not have yet.
 
     A device that brings several values that are missing serves them all. A value that only earlier rings have is not
     missed, and a device without the label stands for nothing.
     """
+    chosen: list[int] = []
     if not ring.spread_by:
-        return []
-    there = {
-        (key, candidate.labels[key])
-        for candidate in pool
-        if taken.get(candidate.name) == index
-        for key in ring.spread_by
-        if key in candidate.labels
-    }
-    chosen = []
-    for candidate in free:
-        brings = {(key, candidate.labels[key]) for key in ring.spread_by if key in candidate.labels} - there
+        return chosen
+    own = [ordered[at].labels for at in pool if taken[at] == index]
+    there: dict[str, set[str | None]] = {key: {labels.get(key) for labels in own} | {None} for key in ring.spread_by}
+    for at in pool:
+        if taken[at] is not None:
+            continue
+        labels = ordered[at].labels
+        brings = [key for key, values in there.items() if labels.get(key) not in values]
         if brings:
-            there |= brings
-            chosen.append(candidate)
+            chosen.append(at)
+            for key in brings:
+                there[key].add(labels[key])
     return chosen

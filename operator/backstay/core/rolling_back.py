@@ -70,7 +70,9 @@ def rolling_back(observed: Observed, state: RevisionState, now: datetime) -> Dec
     orders = orders_back(observed, state, plane, now)
     because = (Because(Reason.RETURNING, f"devices return to their previous {plane}: {_cause(state)}"), *orders.because)
     if orders.is_complete and not orders.actions:
-        return move(observed, state, now, Phase.VERIFYING, because[0])
+        stuck = "; ".join(because.message for because in orders.because)
+        words = f"{stuck or f'every reachable device runs its previous {plane} again'}: {_cause(state)}"
+        return move(observed, state, now, Phase.VERIFYING, Because(Reason.RETURNING, words))
     state = replace(
         state,
         beside=_beside(state, orders),
@@ -102,7 +104,7 @@ def verifying(observed: Observed, state: RevisionState, now: datetime) -> Decisi
         case FailedGate(because, _) if state.suspects and because.reason is Reason.HEALTH_STILL_BAD:
             return move(observed, _next_suspect(state), now, Phase.ROLLING_BACK, because)
         case FailedGate(because, _):
-            return move(observed, replace(state, reverted=_reverted(state)), now, Phase.UNRESOLVED, because)
+            return _unresolved(observed, state, now, because)
         case Passed(because):
             return _freeze_or_end(observed, state, late, because, now)
         case gate:
@@ -116,9 +118,15 @@ def _go_on_as_asked(observed: Observed, state: RevisionState, late: Orders, now:
         return move(observed, _next_suspect(state), now, Phase.ROLLING_BACK, Because(Reason.ROLLBACK_ASKED, words))
     ended = replace(state, reverted=_reverted(state))
     if late.because:
-        return move(observed, ended, now, Phase.UNRESOLVED, late.because[0])
+        return _unresolved(observed, state, now, late.because[0])
     words = f"the {', '.join(ended.reverted)} went back because {state.asked_by} asked for it"
     return move(observed, ended, now, Phase.ROLLED_BACK, Because(Reason.ROLLBACK_ASKED, words))
+
+
+def _unresolved(observed: Observed, state: RevisionState, now: datetime, why: Because) -> Decision:
+    """Give up, and keep on record both what is wrong now and how it began."""
+    cause = Because(why.reason, f"{why.message}; it began with: {_cause(state)}")
+    return move(observed, replace(state, reverted=_reverted(state), cause=cause), now, Phase.UNRESOLVED, why)
 
 
 def _next_suspect(state: RevisionState) -> RevisionState:
@@ -133,7 +141,7 @@ def _freeze_or_end(observed: Observed, state: RevisionState, late: Orders, becau
         words = Because(Reason.FREEZING, f"{because.message}; freezing {names}")
         return stay(observed, state, now, actions=missing, because=(words,))
     if late.because:
-        return move(observed, replace(state, reverted=_reverted(state)), now, Phase.UNRESOLVED, late.because[0])
+        return _unresolved(observed, state, now, late.because[0])
     return move(observed, replace(state, reverted=_reverted(state)), now, Phase.ROLLED_BACK, because)
 
 
@@ -178,7 +186,7 @@ def after_rollback(observed: Observed, state: RevisionState, now: datetime) -> D
     elif state.phase is Phase.ROLLED_BACK:
         because = Because(Reason.ROLLED_BACK, f"the {planes} went back and health returned: {_cause(state)}")
     else:
-        because = Because(Reason.UNRESOLVED, f"the {planes} went back and health did not return: {_cause(state)}")
+        because = Because(Reason.UNRESOLVED, f"the {planes} went back, and a person is needed: {_cause(state)}")
     return stay(observed, state, now, actions=tuple(actions.values()), because=(because,), wakes=wakes)
 
 

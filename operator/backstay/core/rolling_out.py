@@ -61,7 +61,8 @@ def rolling(observed: Observed, state: RevisionState, now: datetime) -> Decision
             return turn_back(observed, state, now, failed)
         case Waiting(waits, until):
             alerts = (blocked_alert(observed.plan, waits),) if waits[0].reason is Reason.BLOCKED else ()
-            return stay(observed, state, now, because=(*waits, *because), wakes=(*wakes, until), alerts=alerts)
+            told = tuple(one for one in because if one.reason is not waits[0].reason)
+            return stay(observed, state, now, because=(*waits, *told), wakes=(*wakes, until), alerts=alerts)
         case Passed(confirmed):
             return move(observed, state, now, Phase.SOAKING, confirmed)
         case gate:
@@ -117,7 +118,8 @@ def _promote(observed: Observed, state: RevisionState, now: datetime, because: B
     if state.phase is Phase.STABILIZING:
         if observed.plan.paused:
             return stay(observed, state, now, because=(Because(Reason.PAUSED, "the plan is paused"),))
-        return move(observed, state, now, Phase.SUCCEEDED, because)
+        words = f"the stability window is over: {because.message}"
+        return move(observed, state, now, Phase.SUCCEEDED, Because(because.reason, words))
     ring = observed.plan.rings[state.ring]
     was_changed = observed.fleet.was_changed(state.ring)
     if ring.rehearsal is not None and was_changed and ring.name not in state.rehearsed:
@@ -134,7 +136,8 @@ def leave_ring(observed: Observed, state: RevisionState, now: datetime, because:
         return stay(observed, state, now, because=(Because(Reason.PAUSED, "the plan is paused"),))
     following = state.ring + 1
     if following == len(observed.plan.rings):
-        return move(observed, state, now, Phase.STABILIZING, because)
+        words = f"the last ring has passed: {because.message}"
+        return move(observed, state, now, Phase.STABILIZING, Because(because.reason, words))
     if waits := _approval(observed, state, following):
         return stay(observed, state, now, because=(waits, because))
     started = replace(state, ring=following, ring_since=now, drills=())

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from backstay.core.observed import GroupRules
-from backstay.core.windows import all_open, next_opening
+from backstay.core.windows import next_opening
 
 
 class Room:
@@ -25,8 +25,7 @@ class Room:
 
     def opens_at(self, groups: Iterable[str]) -> datetime | None:
         """When every window of these groups may be open; None when all are."""
-        windows = [window for rules in self._rules(groups) for window in rules.windows]
-        return None if all_open(windows, self._now) else next_opening(windows, self._now)
+        return next_opening((window for rules in self._rules(groups) for window in rules.windows), self._now)
 
     def full(self, groups: Iterable[str]) -> str | None:
         """The first group, by name, that leaves no room; None when a device of these groups may change."""

@@ -3,7 +3,7 @@
 Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -55,6 +55,19 @@ class Selector:
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Tell whether the labels meet every condition."""
         return all(expression.matches(labels) for expression in self.expressions)
+
+    def for_many(self) -> Callable[[Mapping[str, str]], bool]:
+        """The same question for many objects: answered once for each distinct set of the labels that it looks at."""
+        keys = [expression.key for expression in self.expressions]
+        known: dict[tuple[str | None, ...], bool] = {}
+
+        def matches(labels: Mapping[str, str]) -> bool:
+            values = tuple([labels.get(key) for key in keys])
+            if (answer := known.get(values)) is None:
+                answer = known[values] = self.matches(labels)
+            return answer
+
+        return matches
 
 
 EVERYTHING: Final = Selector()

@@ -7,7 +7,7 @@ from math import ceil
 
 from backstay.core.actions import Action, Alert, Decision, RingReport, Watch
 from backstay.core.alerts import standing_alerts
-from backstay.core.gates import ring_health
+from backstay.core.gates import timed_out
 from backstay.core.observed import Observed
 from backstay.core.reasons import Because
 from backstay.core.revision import Phase, RevisionState
@@ -56,11 +56,10 @@ def stay(
 
 def ring_reports(observed: Observed, now: datetime) -> tuple[RingReport, ...]:
     """The rings as the status shows them."""
-    reports = []
-    for index, ring in enumerate(observed.plan.rings):
-        health = ring_health(observed, index, now)
-        reports.append(RingReport(ring.name, health.counts, health.timed_out))
-    return tuple(reports)
+    return tuple(
+        RingReport(ring.name, observed.fleet.counts(index), len(timed_out(observed, index, now)))
+        for index, ring in enumerate(observed.plan.rings)
+    )
 
 
 def watch_of(observed: Observed, state: RevisionState) -> Watch | None:

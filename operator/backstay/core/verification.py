@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import Enum, auto
+from math import ceil
 
 from backstay.core.gates import UNCLEAR, FailedGate, Gate, Passed, Waiting, is_excused, unclear_for_too_long
 from backstay.core.observed import Observed
@@ -17,7 +18,7 @@ def recovery_gate(observed: Observed, state: RevisionState, now: datetime) -> Ga
     """
     end = state.since + observed.plan.rollback.verify
     if now < end:
-        seconds = int((end - now).total_seconds()) + 1
+        seconds = ceil((end - now).total_seconds())
         return Waiting((Because(Reason.VERIFYING, f"verifying that health returns, {seconds} s left"),), end)
     if too_long := unclear_for_too_long(observed, state, now):
         return too_long
@@ -27,11 +28,13 @@ def recovery_gate(observed: Observed, state: RevisionState, now: datetime) -> Ga
             says, because = _look(observed, state, signal.name, end)
             found[says].append(because)
     if bad := found[_Says.BAD]:
-        return FailedGate(Because(Reason.HEALTH_STILL_BAD, "; ".join(because.message for because in bad)), ())
+        words = "; ".join(because.message for because in bad)
+        return FailedGate(Because(Reason.HEALTH_STILL_BAD, f"health has not returned: {words}"), ())
     if waits := found[_Says.NOTHING_YET]:
         return Waiting(tuple(waits))
     words = "; ".join(because.message for because in found[_Says.GOOD])
-    return Passed(Because(Reason.HEALTH_RETURNED, words or "every reachable device returned"))
+    told = f"health has returned: {words}" if words else "every reachable device returned"
+    return Passed(Because(Reason.HEALTH_RETURNED, told))
 
 
 class _Says(Enum):

@@ -7,8 +7,8 @@ from typing import Final
 
 _GRID: Final = timedelta(minutes=15)
 """Every offset from UTC in use is a multiple of this, so a window opens on a mark of this grid or beside it."""
-_LONGEST_WAIT: Final = timedelta(days=8)
-"""A window opens once a week at the least, and an hour that summer time leaves out is a week and a little."""
+_LONGEST_WAIT: Final = timedelta(days=15)
+"""A window opens once a week at the least, or once in two where summer time leaves all of its hours out."""
 
 
 @dataclass(frozen=True, slots=True)
