@@ -82,10 +82,13 @@ def rolling_back(observed: Observed, state: RevisionState, now: datetime) -> Dec
 
 
 def _has_recovered_unaided(observed: Observed, state: RevisionState) -> bool:
-    """Tell whether the signals that failed pass again while nobody has gone back yet."""
+    """Tell whether the signals that failed pass again although nobody has even begun to go back."""
     bad = observed.plan.target[_plane(state)].content
     taking_part = [bucket.kind for bucket in observed.fleet.all_buckets() if bucket.kind.takes_part]
-    if state.reverted or not state.evidence or not all(bad in dict(kind.running) for kind in taking_part):
+    has_begun = any(kind.order is not None and kind.order.is_begun for kind in taking_part)
+    if state.reverted or not state.evidence or has_begun:
+        return False
+    if not all(bad in dict(kind.running) for kind in taking_part):
         return False
     found = (observed.verdicts.get(verdict.signal) for verdict in state.evidence)
     return all(verdict is not None and verdict.result is Result.PASS for verdict in found)
