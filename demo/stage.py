@@ -122,7 +122,7 @@ async def set_up(directory: Path, cameras: tuple[Camera, ...], tell: Tell, *, ke
         artifacts = made.result()
         tell(f"{len(tuple(artifacts))} artifacts were compiled, trained and pushed to {sandbox.registry}")
         for name, fleet in write_fleets(directory, cameras, artifacts, bridges, key.encode()).items():
-            processes.start(name, "simulate", "esp32", "--fleet", str(fleet), "--directory", str(directory / FLASH))
+            processes.start(name, "esp32", "simulate", "--fleet", str(fleet), "--directory", str(directory / FLASH))
         person = await sandbox.service_account_kubeconfig(NAMESPACE, resources.PERSON)
         async with KubeClient.connect(person, field_manager="demo") as client:
             context = await _write_context(sandbox, directory, artifacts)

@@ -157,14 +157,17 @@ class Counting(RuleBasedStateMachine):
         region=st.sampled_from(["eu", "us"]),
         running=st.sampled_from(["sha256:old", "sha256:new"]),
         reachable=st.booleans(),
+        is_failing=st.booleans(),
         is_late=st.booleans(),
     )
-    def comes(self, name: str, region: str, running: str, *, reachable: bool, is_late: bool) -> None:
+    def comes(self, name: str, region: str, running: str, *, reachable: bool, is_failing: bool, is_late: bool) -> None:
         self.version += 1
         planes = {Plane.MODEL: PlaneStatus(ContentDigest(running), "1")}
         version = 0 if is_late else self.version
         labels = {"region": region}
-        self.fleets.put(("acme", device(name, version, labels=labels, planes=planes, reachable=reachable)))
+        failing = ("camera",) if is_failing else ()
+        changes = {"labels": labels, "planes": planes, "reachable": reachable, "failing": failing}
+        self.fleets.put(("acme", device(name, version, **changes)))
 
     @rule(name=st.sampled_from("abcd"))
     def goes(self, name: str) -> None:
@@ -180,7 +183,9 @@ class Counting(RuleBasedStateMachine):
         for group in ("cameras", "all"):
             mine = [d for d in devices if group in d.groups]
             counts = self.fleets.counts("acme", group)
-            assert (counts.devices, counts.ready) == (len(mine), sum(d.reachable for d in mine))
+            assert counts.devices == len(mine)
+            assert counts.ready == sum(d.reachable and not d.failing for d in mine)
+            assert counts.unavailable == sum(bool(d.failing) for d in mine)
             running = Counter((Plane.MODEL, s.version, s.running) for d in mine for s in d.planes.values())
             assert {key: count for key, count in counts.running.items() if count} == running
         assert {d.name for d in self.view} == {d.name for d in devices if "cameras" in d.groups}

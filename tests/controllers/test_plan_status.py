@@ -10,16 +10,18 @@ from backstay.controllers.fleets import GroupCounts
 from backstay.controllers.plan_conditions import Standing
 from backstay.controllers.plan_status import Picture, plan_status
 from backstay.controllers.reports import group_status
-from backstay.core.actions import Decision, RingReport
+from backstay.core.actions import Decision, Freeze, RingReport
 from backstay.core.devices import RevisionName
 from backstay.core.fleet import RingCounts
-from backstay.core.planes import ContentDigest, Plane
+from backstay.core.holds import Conviction
+from backstay.core.planes import ContentDigest, Plane, Release
 from backstay.core.reasons import Because, Reason
-from backstay.core.revision import Outcome, Phase, RevisionState
+from backstay.core.revision import Outcome, Phase, RevisionState, Segment
 from backstay.core.signals import Result, Verdict
 from tests.api.test_conversion import converted, written_plan
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
+MODEL = Release(Plane.MODEL, "7.2.0", ContentDigest(f"sha256:{'c' * 64}"))
 LONG_RING = "warehouse-cameras-of-europe"
 LONG_SIGNAL = "latency-at-the-ninety-fifth-percentile"
 
@@ -79,6 +81,43 @@ def test_status_keeps_the_verdicts_that_failed_the_gate_when_health_is_good_agai
     (kept,) = status["evidence"]
     assert (kept["signal"], kept["result"], kept["message"]) == (LONG_SIGNAL, "Fail", "too slow")
     assert status["progress"]["verdicts"][0]["result"] == "Pass"
+
+
+def rolled_back(**state: object) -> dict[str, object] | None:
+    """The culprit in the status of a plan whose model went back."""
+    shown = picture()
+    cause = Because(Reason.SIGNAL_FAILED, "accuracy fell")
+    ended = replace(shown.decision.state, phase=Phase.ROLLED_BACK, plane=Plane.MODEL, cause=cause, **state)  # type: ignore[arg-type]
+    decision = replace(shown.decision, state=ended, verdicts=())
+    ruling = replace(shown.ruling, target={Plane.MODEL: MODEL})
+    status = plan_status(replace(shown, decision=decision, ruling=ruling), {})
+    ReleasePlanStatus.from_document(status)
+    found: dict[str, object] | None = status["culprit"]
+    return found
+
+
+def test_status_names_the_culprit_and_its_hold_when_health_returned_without_it() -> None:
+    found = rolled_back()
+    assert found is not None
+    assert (found["plane"], found["verdict"], found["hold"]) == ("model", "Convicted", f"frozen-model-{'c' * 12}")
+
+
+def test_status_names_no_culprit_when_a_person_asked_for_the_rollback() -> None:
+    assert rolled_back(asked_by="ada") is None
+
+
+def test_status_calls_a_version_suspect_when_health_had_returned_before_anybody_went_back() -> None:
+    found = rolled_back(recovered_unaided=True)
+    assert found is not None
+    assert found["verdict"] == "Suspect"
+
+
+def test_status_names_the_hold_of_the_segment_when_a_version_is_frozen_there_alone() -> None:
+    segment = Segment("region", "eu")
+    freeze = Freeze(Plane.MODEL, MODEL.content, MODEL.version, Conviction.CONVICTED, "", segment)
+    found = rolled_back(segment=segment)
+    assert found is not None
+    assert found["hold"] == freeze.hold_name
 
 
 def test_group_status_fits_the_columns_when_a_version_is_long() -> None:

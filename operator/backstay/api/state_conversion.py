@@ -125,6 +125,11 @@ def evidence_of(state: RevisionState, rules: Mapping[str, str] = _NO_RULES) -> l
     ]
 
 
+def verdicts_from(status: ReleasePlanStatus) -> dict[str, Verdict]:
+    """The verdicts that the operator wrote down last, by signal."""
+    return {written.signal: _verdict(written) for written in status.progress.verdicts}
+
+
 def outcome_from(past: PastRevision) -> Outcome:
     """How an earlier revision ended, as the history has it."""
     return Outcome(RevisionName(past.revision), Phase(past.phase.value), past.ended, past.reason)

@@ -177,8 +177,6 @@ class Fleets:
         if known is not None:
             self._count(namespace, known, -1)
         self._count(namespace, device, +1)
-        if any((namespace, group) in self._bounded for group in device.groups):
-            self._wakes.wake_namespace(namespace)
         for key, (basis, view) in self._views_of(namespace):
             if device.groups & basis.groups:
                 view.put(device)
@@ -192,6 +190,8 @@ class Fleets:
         for group in device.groups:
             self._counts[namespace, group].add(device, sign)
             self.changed_groups.add((namespace, group))
+            if (namespace, group) in self._bounded:
+                self._wakes.wake_namespace(namespace)
 
     def _groups(self, namespace: str, device: Device) -> frozenset[str]:
         """The groups that select a device; devices that share their labels share the answer."""

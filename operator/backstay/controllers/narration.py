@@ -12,7 +12,7 @@ from backstay.controllers.wakes import Key
 from backstay.core.actions import Decision, Dispatch, Freeze, Withdraw
 from backstay.core.plan import Plan
 from backstay.core.reasons import Reason
-from backstay.core.revision import Phase
+from backstay.core.revision import Phase, RevisionState
 from backstay.ports.journal import Entry, Journal, Subject, Weight
 
 _OF_A_RING: Final = frozenset({Phase.ROLLING, Phase.SOAKING, Phase.REHEARSING})
@@ -49,8 +49,22 @@ class Narrator:
         weight = Weight.WARNING if answer.reason is Reason.REQUEST_REFUSED else Weight.NORMAL
         self._record(plan, answer.reason.value, f"{decision.state.handled}: {answer.message}", weight)
 
+    def rehearsed(self, plan: ReleasePlan, before: RevisionState | None, decision: Decision) -> None:
+        """Devices of a rehearsal went on; a person who watches one of them break must know that it was told to."""
+        known = () if before is None else before.drills
+        news = [f"{drill.device} {drill.kind} {drill.stage}" for drill in decision.state.drills if drill not in known]
+        if news:
+            words = f"{decision.state.revision} rehearses recovery: {', '.join(news)}"
+            log.info("%s/%s: %s", *self._key, words)
+            self._record(plan, Reason.REHEARSING.value, words, Weight.NORMAL)
+
     def stays(self, plan: ReleasePlan, decision: Decision) -> None:
-        """Nothing moved; say so when the reasons for it are others than before."""
+        """Nothing moved; say so when the reasons for it are others than before.
+
+        A decision that answers a person gives that as its only reason: what stands still, the next one tells.
+        """
+        if decision.answer is not None:
+            return
         stuck = troubles(decision, Standing())
         reasons = tuple(because.reason.value for because in stuck)
         if reasons == self._told or (self._told is None and not reasons):

@@ -9,13 +9,13 @@ from backstay.api.conversion import plan_from
 from backstay.api.healthrule import HealthRuleSpec
 from backstay.api.state_conversion import outcome_from, state_from
 from backstay.api.support import unsupported
-from backstay.controllers.plan_conditions import Standing
+from backstay.controllers.plan_conditions import REQUEST, Standing
 from backstay.controllers.resolution import (
+    Lookup,
     Refusal,
     Refused,
     Resolution,
     Resolved,
-    Resolver,
     Resolving,
     refused_by_itself,
 )
@@ -31,7 +31,6 @@ from backstay.core.requests import LONGEST, Request, Unreadable, parse_request
 from backstay.core.revision import Phase, RevisionState, revision_named, ruling_plan
 from backstay.core.signals import Verdict
 
-REQUEST: Final = "backstay.dev/request"
 REQUESTED_BY: Final = "backstay.dev/requested-by"
 SUPPORTED_CLASSES: Final = frozenset({ESP32.name})
 
@@ -50,7 +49,7 @@ class Observer:
     """Observes one plan."""
 
     def __init__(
-        self, key: Key, store: Store, snapshots: Snapshots, resolver: Resolver, wake: Callable[[], None]
+        self, key: Key, store: Store, snapshots: Snapshots, resolver: Lookup, wake: Callable[[], None]
     ) -> None:
         self._key = key
         self._store = store

@@ -7,9 +7,11 @@ from typing import Final
 from backstay.api import ReleasePlan
 from backstay.controllers.conditions import Says
 from backstay.controllers.resolution import Refused, Resolved
-from backstay.core.actions import Decision
+from backstay.core.actions import Decision, Dispatch
+from backstay.core.plan import Ring
 from backstay.core.planes import Plane
 from backstay.core.reasons import Because, Reason
+from backstay.core.requests import LONGEST
 from backstay.core.revision import Phase, RevisionState
 from backstay.ports.verify import NotConfigured, Verdict, Verified
 
@@ -35,6 +37,7 @@ _STUCK: Final = frozenset(
     }
 )
 """What waits for somebody who would not know of it otherwise."""
+REQUEST: Final = "backstay.dev/request"
 _OVER: Final = frozenset({Phase.ROLLED_BACK, Phase.UNRESOLVED, Phase.HALTED})
 
 
@@ -52,14 +55,24 @@ class Standing:
 def troubles(decision: Decision, standing: Standing) -> tuple[Because, ...]:
     """Everything that stands still until somebody does something."""
     found = [because for because in decision.because if because.reason in _STUCK]
+    if _is_moving(decision):
+        # A group that lets only some devices change at the same time is no trouble while they do.
+        found = [because for because in found if because.reason is not Reason.GROUP_BUSY]
     if standing.refused is not None and not found:
         found = [standing.refused.because]
     found += [Because(Reason.BLOCKED, problem) for problem in standing.problems]
     return tuple(found)
 
 
-def plan_conditions(plan: ReleasePlan, decision: Decision, standing: Standing) -> list[Says]:
-    """Every condition of a plan, in the order in which a person reads them."""
+def _is_moving(decision: Decision) -> bool:
+    """Tell whether the plan has ordered devices that have not answered yet."""
+    if any(isinstance(action, Dispatch) for action in decision.actions):
+        return True
+    return any(report.counts.in_flight > report.timed_out for report in decision.rings)
+
+
+def plan_conditions(plan: ReleasePlan, rings: tuple[Ring, ...], decision: Decision, standing: Standing) -> list[Says]:
+    """Every condition of a plan, in the order in which a person reads them; `rings` are those that rule."""
     why = decision.because[0] if decision.because else Because(Reason.WAITING_FOR_DEVICES, "")
     words = "; ".join(because.message for because in decision.because)
     stuck = troubles(decision, standing)
@@ -71,9 +84,10 @@ def plan_conditions(plan: ReleasePlan, decision: Decision, standing: Standing) -
         _stalled(decision, stuck, words, over=over),
         _accepted(standing.refused),
         _verified(standing.resolved),
-        _recovery_proven(plan, decision.state),
+        _recovery_proven(rings, decision.state),
         _succeeded(decision, words),
         _paging(standing.paging_problem),
+        *_request(plan, decision.state),
     ]
 
 
@@ -124,17 +138,26 @@ def _succeeded(decision: Decision, words: str) -> Says:
     return Says("Succeeded", None, decision.phase.value, "the revision has not ended yet")
 
 
-def _recovery_proven(plan: ReleasePlan, state: RevisionState) -> Says:
+def _recovery_proven(rings: tuple[Ring, ...], state: RevisionState) -> Says:
     """Whether this revision has shown on devices that going back works, as far as its rings ask for it so far."""
-    asked = [ring.name for ring in plan.spec.rings or () if ring.rehearsal is not None]
+    asked = {ring.name: index for index, ring in enumerate(rings) if ring.rehearsal is not None}
     if not asked:
         return Says("RecoveryProven", None, "NotAsked", "no ring of the plan rehearses recovery")
     if state.cause is not None and state.cause.reason is Reason.REHEARSAL_FAILED:
         return Says("RecoveryProven", status=False, reason="RehearsalFailed", message=state.cause.message)
-    proven = [name for name in asked if name in state.rehearsed]
-    if not proven:
-        return Says("RecoveryProven", None, "NotYet", f"ring {asked[0]} rehearses recovery before it passes")
-    return Says("RecoveryProven", status=True, reason="Rehearsed", message=f"proven in ring {', '.join(proven)}")
+    so_far = [name for name, index in asked.items() if index <= state.ring] or [next(iter(asked))]
+    if missing := [name for name in so_far if name not in state.rehearsed]:
+        return Says("RecoveryProven", None, "NotYet", f"ring {missing[0]} has not rehearsed recovery")
+    return Says("RecoveryProven", status=True, reason="Rehearsed", message=f"proven in ring {', '.join(so_far)}")
+
+
+def _request(plan: ReleasePlan, state: RevisionState) -> list[Says]:
+    """A request that cannot be answered yet is never passed over in silence."""
+    asked = plan.metadata.annotations.get(REQUEST)
+    if asked is None or asked[:LONGEST] == state.handled:
+        return []
+    words = f"the annotation {REQUEST} asks for {asked[:200]!r}; it is answered once the plan can be carried out"
+    return [Says("RequestHandled", None, "Waiting", words)]
 
 
 def _paging(problem: str) -> Says:

@@ -51,7 +51,7 @@ def plan_status(picture: Picture, before: Json) -> Json:
     has_begun = state.counter > 0
     ring = picture.ruling.rings[state.ring].name if state.ring < len(picture.ruling.rings) else ""
     generation = picture.written.metadata.generation
-    says = plan_conditions(picture.written, decision, picture.standing)
+    says = plan_conditions(picture.written, picture.ruling.rings, decision, picture.standing)
     # Without a target nobody can have confirmed it.
     rings = decision.rings if picture.ruling.target else ()
     return {
@@ -127,7 +127,7 @@ def _budget_spent(picture: Picture) -> str | None:
     looks = [tally.looks for tally in picture.decision.state.tallies if tally.signal in compared]
     if watch is None or not looks:
         return None
-    return f"{min(1.0, max(looks) / watch.looks):.2f}"
+    return f"{max(looks) / watch.looks:.2f}"
 
 
 def _answer(decision: Decision) -> Json | None:
@@ -141,20 +141,21 @@ def _rules(picture: Picture) -> dict[str, str]:
 
 
 def _culprit(picture: Picture) -> Json | None:
-    """The plane whose return restored health, once it did."""
+    """The plane whose return restored health, once it did; what a person asked to go back is guilty of nothing."""
     state = picture.decision.state
-    if state.phase is not Phase.ROLLED_BACK or state.plane is None:
+    if state.phase is not Phase.ROLLED_BACK or state.plane is None or state.asked_by is not None:
         return None
     release = picture.ruling.target.get(state.plane)
     if release is None:
         return None
     evidence = state.cause.message if state.cause else ""
-    freeze = Freeze(state.plane, release.content, release.version, Conviction.CONVICTED, evidence)
+    verdict = Conviction.SUSPECT if state.recovered_unaided else Conviction.CONVICTED
+    freeze = Freeze(state.plane, release.content, release.version, verdict, evidence, state.segment)
     return {
         "plane": state.plane.value,
         "version": release.version,
         "digest": release.content,
-        "verdict": Conviction.CONVICTED.value,
+        "verdict": verdict.value,
         "reason": evidence[:2048],
         "hold": freeze.hold_name,
     }

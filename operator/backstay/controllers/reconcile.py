@@ -145,9 +145,11 @@ class PlanLoop:
         self._narrator.answered(plan, decision)
         watch.follow(decision.watch, sight.observed.plan)
         self._services.paging.due(self._key, decision.state.revision, decision.alerts)
+        self._narrator.rehearsed(plan, sight.observed.state, decision)
         self._narrator.stays(plan, decision)
+        again_at = await self._act(plan, sight, decision)
         await self._forget_what_nothing_needs(plan, sight, decision)
-        return _earliest(decision.wake_at, await self._act(plan, sight, decision), self._retry(sight), self._owed())
+        return _earliest(decision.wake_at, again_at, self._retry(sight), self._owed())
 
     async def _move(
         self, plan: ReleasePlan, seen: Seen[ReleasePlan], sight: Sight, decision: Decision, watch: SignalWatch
@@ -189,6 +191,7 @@ class PlanLoop:
         return self._after(results)
 
     async def _forget_what_nothing_needs(self, plan: ReleasePlan, sight: Sight, decision: Decision) -> None:
+        """Delete records of earlier revisions, now and then; a release never waits for it."""
         snapshots, now = self._services.snapshots, self._services.clock.monotonic()
         records = snapshots.records(self._key)
         if len(records) < 2 or now - self._cleared_at < CLEARS_SECONDS:  # noqa: PLR2004 - the running one and another
@@ -196,14 +199,17 @@ class PlanLoop:
         self._cleared_at = now
         gone = unneeded(
             records,
-            current=decision.state.revision,
-            ended={outcome.revision: outcome.ended for outcome in map(outcome_from, plan.status.history)},
+            state=decision.state,
+            history=tuple(map(outcome_from, plan.status.history)),
             in_use=self._services.store.fleets.contents(self._key[0]),
             retain=sight.observed.plan.retain,
             now=self._services.clock.now(),
         )
         self._services.leader.assert_held()
-        await snapshots.drop(self._key, gone)
+        try:
+            await snapshots.drop(self._key, gone)
+        except BackstayError as error:
+            log.warning("%s/%s: %s", *self._key, error)
 
     def _after(self, results: list[Result]) -> datetime | None:
         """Look again at once where something was overtaken, and a little later where it was refused or lost."""

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, assert_never
+from typing import Final, Protocol, assert_never
 
 from backstay.api import ReleasePlan
 from backstay.api.releaseplan import PlaneVersion
@@ -82,6 +82,20 @@ class _Attempt:
     not_before: float = 0.0
     delay: float = FIRST_RETRY_SECONDS
     woken: set[Callable[[], None]] = field(default_factory=set)
+
+
+class Lookup(Protocol):
+    """Knows what artifacts declare, or finds it out."""
+
+    def look_up(
+        self,
+        versions: Mapping[Plane, PlaneVersion],
+        device_class: str,
+        declared: Callable[[str], Release | None],
+        wake: Callable[[], None],
+    ) -> Resolution:
+        """Say what is known now, without waiting."""
+        ...
 
 
 class Resolver:

@@ -81,9 +81,9 @@ class Snapshots:
         self._failpoints = failpoints
         self._kept: defaultdict[Key, dict[RevisionName, Snapshot]] = defaultdict(dict)
 
-    async def load(self, uids: Mapping[Key, str]) -> None:
+    async def load(self, uids: Mapping[Key, str], namespace: str | None = None) -> None:
         """Read the snapshots of the plans that exist; what an earlier plan of the same name left is not theirs."""
-        for raw in await self._client.list(CONTROLLER_REVISIONS, label_selector=PLAN_LABEL):
+        for raw in await self._client.list(CONTROLLER_REVISIONS, namespace, label_selector=PLAN_LABEL):
             metadata = raw["metadata"]
             owners = metadata.get("ownerReferences", ())
             owner: Json = next((owner for owner in owners if owner["kind"] == "ReleasePlan"), {})

@@ -23,6 +23,7 @@ from backstay.controllers.shelf import Shelf
 from backstay.controllers.wakes import Wakes
 from backstay.core.holds import Hold
 from backstay.core.observed import GroupRules, Rival
+from backstay.core.planes import Plane
 from backstay.errors import Unavailable
 
 SWEEP_SECONDS: Final = 30.0
@@ -41,7 +42,7 @@ class Store:
         self.rules: Final = Shelf(HealthRule, self._rule_changed)
         self.holds: Final = Shelf(WrittenHold, self._hold_changed)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._plan_uids: dict[tuple[str, str], str | None] = {}
+        self._plan_uids: dict[tuple[str, str], tuple[str, int] | None] = {}
         self.plans_changed: Final = asyncio.Event()
         """Set when a plan has come or gone."""
         self.reports_due: Final = asyncio.Event()
@@ -87,17 +88,19 @@ class Store:
             yield
 
     def rivals(self, namespace: str, plan: str) -> tuple[Rival, ...]:
-        """The other plans of a namespace, with what they want; one that cannot be read orders nothing."""
+        """The other plans of a namespace, with what they want; one that cannot be read keeps what it has."""
         own = self.plans.get((namespace, plan))
         return tuple(
-            Rival(
+            Rival(name, frozenset(Plane), frozenset(), goes_first=False)
+            if seen.model is None
+            else Rival(
                 name,
                 frozenset(seen.model.spec.versions.by_plane()),
                 frozenset(seen.model.spec.groups),
                 goes_first=own is None or _age(seen.raw) < _age(own.raw),
             )
             for name, seen in self.plans.of_namespace(namespace)
-            if name != plan and seen.model is not None
+            if name != plan
         )
 
     async def sweep(self, client: KubeClient) -> None:
@@ -127,12 +130,15 @@ class Store:
         key = (namespace, name)
         self.wakes.wake([key])
         seen = self.plans.get(key)
-        uid = None if seen is None else seen.raw["metadata"]["uid"]
-        if self._plan_uids.get(key) != uid:
-            self._plan_uids[key] = uid
+        metadata = None if seen is None else seen.raw["metadata"]
+        before, now = self._plan_uids.get(key), metadata and (metadata["uid"], metadata.get("generation", 0))
+        if before == now:
+            return
+        self._plan_uids[key] = now
+        if before is None or now is None or before[0] != now[0]:
             self.plans_changed.set()
-            # A plan that comes or goes is a rival of the others in its namespace.
-            self.wakes.wake_namespace(namespace)
+        # A plan that comes, goes or is edited is a rival of the others in its namespace.
+        self.wakes.wake_namespace(namespace)
 
     def _group_changed(self, namespace: str, name: str) -> None:
         seen = self.groups.get((namespace, name))

@@ -68,7 +68,7 @@ _WORDS: Final[Mapping[AlertKind, tuple[str, str]]] = MappingProxyType(
         ),
         AlertKind.HALTED: (
             "Backstay stopped the rollout and returned nothing; devices keep what they run.",
-            "Give the plan the versions that are to run, earlier or mended ones: {look}",
+            "Resume it ({resume}), take it back, or give it other versions; see what stopped it: {look}",
         ),
         AlertKind.BLOCKED: (
             "Backstay starts nothing until this is settled; devices keep what they run.",
@@ -96,6 +96,10 @@ def page_for(
         "look": f"kubectl describe releaseplan {plan} -n {namespace}",
         "holds": f"kubectl get holds -n {namespace}",
         "devices": f"kubectl get edgedevices -n {namespace}",
+        "resume": (
+            f"kubectl annotate releaseplan {plan} -n {namespace} --overwrite"
+            f" backstay.dev/request=resume@{revision}/-/NEW-NUMBER backstay.dev/requested-by=YOU"
+        ),
     }
     return PageAlert(
         alert.kind,
