@@ -82,23 +82,21 @@ def _wanted(ring: Ring, index: int, pool: Sequence[int], taken: Sequence[int | N
 def _one_of_each(
     ring: Ring, index: int, pool: Sequence[int], ordered: Sequence[Candidate], taken: Sequence[int | None]
 ) -> list[int]:
-    """The first free device for each value of the spreading labels that the ring does not have yet.
+    """The free devices that stand for a value of the spreading labels: of each value the first by rank.
 
-    A device that brings several values that are missing serves them all. A value that only earlier rings have is not
-    missed, and a device without the label stands for nothing.
+    Who stands for a value follows from the ranks alone, so that whoever was ordered already changes nothing for the
+    others. A value that only earlier rings have is not missed, and a device without the label stands for nothing.
     """
-    chosen: list[int] = []
-    if not ring.spread_by:
-        return chosen
-    own = [ordered[at].labels for at in pool if taken[at] == index]
-    there: dict[str, set[str | None]] = {key: {labels.get(key) for labels in own} | {None} for key in ring.spread_by}
+    chosen: set[int] = set()
+    found: dict[str, set[str | None]] = {key: {None} for key in ring.spread_by}
+    if not found:
+        return []
     for at in pool:
-        if taken[at] is not None:
+        if taken[at] is not None and taken[at] != index:
             continue
         labels = ordered[at].labels
-        brings = [key for key, values in there.items() if labels.get(key) not in values]
-        if brings:
-            chosen.append(at)
-            for key in brings:
-                there[key].add(labels[key])
-    return chosen
+        for key, values in found.items():
+            if (value := labels.get(key)) not in values:
+                values.add(value)
+                chosen.add(at)
+    return sorted(at for at in chosen if taken[at] is None)
