@@ -102,8 +102,8 @@ def test_chip_is_provisioned_whole_or_not_at_all(tmp_path: Path) -> None:
     assert not (tmp_path / "cam-1.new").exists()
 
 
-def test_simulate_esp32_ends_cleanly_when_it_gets_sigterm(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from backstay.cli.main import main; main()", "simulate", "esp32"]
+def test_esp32_simulate_ends_cleanly_when_it_gets_sigterm(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from backstay.cli.main import main; main()", "esp32", "simulate"]
     with subprocess.Popen(
         [*command, "--fleet", str(fleet_file(tmp_path)), "--directory", str(tmp_path / "flash")],
         stdout=subprocess.PIPE,

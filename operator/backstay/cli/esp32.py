@@ -1,5 +1,9 @@
-"""`backstay esp32`: look into what an ESP32 holds."""
+"""`backstay esp32`: look into what an ESP32 holds, and run ESP32s in software."""
 
+import asyncio
+import logging
+import signal
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -7,14 +11,14 @@ import typer
 
 from backstay.core.otadata import SECTOR_BYTES, OtaData, at_reset, check_slots
 
-app = typer.Typer(help="Look into what an ESP32 holds.", no_args_is_help=True)
+app = typer.Typer(help="Look into what an ESP32 holds, and run ESP32s in software.", no_args_is_help=True)
 
 _WRONG_INPUT = 2
 
 
 @app.callback()
 def esp32() -> None:
-    """Look into what an ESP32 holds."""
+    """Look into what an ESP32 holds, and run ESP32s in software."""
 
 
 @app.command()
@@ -33,6 +37,32 @@ def otadata(
         _refuse(f"{file}: {error}")
     typer.echo(f"active-entry: {'none' if found.active is None else found.active}")
     typer.echo(f"boots: {at_reset(found, slots, factory=factory)}")
+
+
+@app.command()
+def simulate(
+    fleet: Annotated[Path, typer.Option(help="The fleet file: bridges, factory payloads, devices and their tokens.")],
+    directory: Annotated[Path, typer.Option(help="Where the flash files are, and orders to fail.")],
+    verbose: Annotated[bool, typer.Option(help="Log every refused or failed request too.")] = False,
+) -> None:
+    """Run a fleet of ESP32s in this process until SIGTERM or Ctrl-C; they speak to real bridges."""
+    from backstay.simulate.fleet import Fleet
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("backstay").setLevel(logging.DEBUG if verbose else logging.INFO)
+    found = Fleet.load(fleet)
+    asyncio.run(_until_told(found.run(directory)))
+
+
+async def _until_told(running: Coroutine[None, None, None]) -> None:
+    """Run until a signal says to stop, which is a clean end."""
+    task = asyncio.create_task(running)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        typer.echo("stopped; the flash files stay")
 
 
 def _read(file: Path) -> bytes:

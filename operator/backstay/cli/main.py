@@ -13,11 +13,13 @@ INTERRUPTED = 130
 
 COMMANDS = {
     "bridge": "Serve the ESP32 devices of one gateway.",
-    "esp32": "Look into what an ESP32 holds.",
+    "esp32": "Look into what an ESP32 holds, and run ESP32s in software.",
     "operator": "Run the operator.",
+    "plan": "Show whom a release would reach, before anything ships.",
     "push": "Push an artifact to a registry.",
     "sandbox": "Run a real Kubernetes and its neighbours on this machine.",
-    "simulate": "Run simulated devices.",
+    "simulate": "Play a whole release on a simulated clock.",
+    "why": "Say why a plan or a device is where it is.",
 }
 """Each command is a module of this package, which has a typer `app` or a function of that name."""
 
