@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 JOBS ?= 2
 
-.PHONY: help setup demo test check lint formatted types layers generated faults format lock clean
+.PHONY: help setup demo test check lint formatted types layers generated faults bench mutants format lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,8 @@ help:
 	@echo 'make test     every test except the long ones'
 	@echo 'make check    lint, formatting, types, layers, generated files'
 	@echo 'make faults   the long fault tests'
+	@echo 'make bench    how long decisions take and what they cost in memory; SIZES="1000 1000000" for other fleets'
+	@echo 'make mutants  which changes to the decision core no test notices; MODULE=gates for a part of it'
 	@echo 'make format   put all code into its format'
 	@echo 'make setup    only what the others do first: packages, .venv, Go, Kubernetes'
 	@echo 'make lock     pin the dependencies anew'
@@ -31,6 +33,13 @@ test: setup
 
 faults: setup
 	@$(VENV)/python -m pytest tests/faults -m 'sweep or not sweep' $(ARGS)
+
+# What is measured is printed as a table and written to build/bench/*.json; nothing is asserted of it.
+bench: setup
+	@$(VENV)/python -m tests.scale $(SIZES)
+
+mutants: setup
+	@$(VENV)/python scripts/mutants.py $(MODULE) $(if $(TESTS),--tests $(TESTS))
 
 # One target for each, so that `make --keep-going check` tells everything that is wrong.
 check: lint formatted types layers generated
@@ -51,6 +60,7 @@ generated: setup
 	$(VENV)/python -m backstay.api.crds --check
 	$(VENV)/python -m backstay.api.reference --check
 	$(VENV)/python scripts/import_graph.py --check
+	$(VENV)/python scripts/state_diagram.py --check
 
 format: setup
 	$(VENV)/ruff check --fix-only

@@ -224,3 +224,9 @@ def test_probe_that_passed_in_its_own_time_still_counts_when_another_takes_longe
 
 def test_own_time_of_a_probe_is_remembered_through_a_reboot() -> None:
     assert from_record(to_record(QUICK_ON_TRIAL)).order == QUICK
+
+
+def test_trial_takes_no_longer_when_the_switch_is_told_again() -> None:
+    again = advance(advance(QUICK_ON_TRIAL, ONE_GOOD, 110.0).progress, ACTIVATED, 110.0)
+    assert again.instructions == ()
+    assert again.progress.confirm_by == QUICK_ON_TRIAL.confirm_by

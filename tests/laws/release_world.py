@@ -4,7 +4,8 @@ The operator here is the contract that the real shell keeps: it persists the sta
 are in its view at once, and a write on an object that changed meanwhile is refused.
 """
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -66,8 +67,6 @@ RINGS = (
     Ring("eu", selector=Selector.labels(region="eu"), soak=timedelta(0), in_flight=Count(3), max_failed=Count(1)),
     Ring("everyone", soak=SOAK, in_flight=Share(Fraction(1, 5))),
 )
-
-
 
 
 def plan_of(target: str = "v1", **changes: object) -> Plan:
@@ -194,8 +193,8 @@ class World:
         unavailable = sum(bool(device.in_flight or device.failing) for device in mine)
         return replace(rules, devices=len(mine), unavailable=unavailable)
 
-    def tick(
-        self, lose_from: int | None = None, *, refuse_status: bool = False, lose: Set[int] = frozenset()
+    def tick(  # noqa: C901 - one turn, with all that may be lost in it
+        self, lose_from: int | None = None, *, refuse_status: bool = False, lose: AbstractSet[int] = frozenset()
     ) -> Decision:
         """One turn of the operator; it crashes before the action of that index.
 
@@ -340,7 +339,9 @@ class World:
             return
         self._report(device, state=PlaneState.DOWNLOADING, since=self.now, step=device.step.number)
 
-    def finish(self, name: DeviceName, *, well: bool, reason: str = "ProbeFailed: camera") -> None:
+    def finish(  # noqa: PLR0911 - a chain of what a device may do
+        self, name: DeviceName, *, well: bool, reason: str = "ProbeFailed: camera"
+    ) -> None:
         device = self.truth[name]
         if device.step is None or not device.begun or device.answered or not device.reachable or name in self.silent:
             return

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from tests.scale import decisions
+from tests.scale import decisions, rollouts
 from tests.scale.measuring import Figure, Memory, machine
 
 SIZES: Final = (1_000, 10_000, 100_000)
@@ -26,6 +26,11 @@ def main(sizes: Iterable[int]) -> None:
             taken.append(one)
             print(_line(one), flush=True)
         _write(f"decisions-{size}.json", taken)
+        played = []
+        for one in rollouts.figures(size):
+            played.append(one)
+            print(_line(one), flush=True)
+        _write(f"rollouts-{size}.json", played)
 
 
 def _line(one: Figure | Memory) -> str:
