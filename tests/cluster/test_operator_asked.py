@@ -93,6 +93,7 @@ async def test_operator_takes_a_release_back_when_a_person_asks_after_it_succeed
             lambda found: found.get("phase") == "Succeeded" and found["revision"] != status["revision"]
         )
     assert held == []
+    assert "culprit" not in status, "nobody is guilty of what a person wanted back"
     assert again["revision"].endswith("-2")
     assert [past["phase"] for past in again["history"]] == ["RolledBack"]
     assert set((await fleet.running(Plane.CONFIG)).values()) == {config.content}

@@ -103,7 +103,11 @@ async def test_rollouts_end_as_they_should_when_the_operator_is_killed_at_seeded
     for release in releases:
         assert release.proved().most_in_flight["half"] == 3
         assert (await release.frozen())["model"] == release.bad
-        assert await release.revisions() == list(range(1, release.counter + 1))
+        kept = await release.revisions()
+        # One record for each revision, and none that was never started; the operator forgets those that nothing needs.
+        assert len(kept) == len(set(kept))
+        assert set(kept) <= set(range(1, release.counter + 1))
+        assert kept[-1] == release.counter
 
 
 async def test_operator_orders_nothing_when_it_wakes_after_another_has_taken_over(

@@ -204,12 +204,16 @@ def ruling_plan(state: RevisionState | None, live: Plan | None, snapshot: Plan |
 
 
 def tightened(snapshot: Plan, live: Plan) -> Plan:
-    """The snapshot with what the live plan forbids meanwhile: later edits may make a rollout stricter, never laxer."""
+    """The snapshot with what the live plan forbids meanwhile: later edits may make a rollout stricter, never laxer.
+
+    How long versions are kept is no rule of the rollout, and holds as it is written now.
+    """
     rings = {ring.name: ring for ring in live.rings}
     return replace(
         snapshot,
         rings=tuple(_tightened_ring(ring, rings.get(ring.name)) for ring in snapshot.rings),
         paused=live.paused,
+        retain=live.retain,
         rollback=replace(snapshot.rollback, automatic=snapshot.rollback.automatic and live.rollback.automatic),
     )
 
