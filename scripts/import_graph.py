@@ -3,10 +3,10 @@
 python scripts/import_graph.py [--check]
 """
 
-import sys
 from pathlib import Path
 
 import grimp
+from pages import keep_drawn
 
 PAGE = Path(__file__).parent.parent / "docs" / "explanation" / "architecture.md"
 BEGIN, END = "<!-- import graph: begin -->", "<!-- import graph: end -->"
@@ -31,17 +31,14 @@ def drawn(graph: grimp.ImportGraph) -> str:
 
 def main() -> int:
     """Replace the graph in the page, or say that it is out of date."""
-    text = PAGE.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    wanted = before + drawn(grimp.build_graph("backstay", cache_dir=None)) + after
-    if text == wanted:
-        return 0
-    if "--check" in sys.argv:
-        sys.stderr.write(f"{PAGE}: the import graph is out of date; run: python scripts/import_graph.py\n")
-        return 1
-    PAGE.write_text(wanted)
-    return 0
+    return keep_drawn(
+        PAGE,
+        BEGIN,
+        END,
+        drawn(grimp.build_graph("backstay", cache_dir=None)),
+        what="import graph",
+        script="scripts/import_graph.py",
+    )
 
 
 if __name__ == "__main__":

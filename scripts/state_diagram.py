@@ -3,11 +3,12 @@
 python scripts/state_diagram.py [--check]
 """
 
-import sys
 from collections import defaultdict
 from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Final
+
+from pages import keep_drawn
 
 from backstay.core.revision import TRANSITIONS, Phase
 
@@ -70,17 +71,7 @@ def _lines(arrows: Iterable[Arrow]) -> list[str]:
 
 def main() -> int:
     """Replace the picture in the page, or say that it is out of date."""
-    text = PAGE.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    wanted = before + drawn() + after
-    if text == wanted:
-        return 0
-    if "--check" in sys.argv:
-        sys.stderr.write(f"{PAGE}: the state diagram is out of date; run: python scripts/state_diagram.py\n")
-        return 1
-    PAGE.write_text(wanted)
-    return 0
+    return keep_drawn(PAGE, BEGIN, END, drawn(), what="state diagram", script="scripts/state_diagram.py")
 
 
 if __name__ == "__main__":

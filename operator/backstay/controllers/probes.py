@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from backstay.api.healthrule import HealthRuleSpec
 from backstay.api.probes import ProbeKind
+from backstay.core.rehearsing import FAILING_PROBE
 
 Json = dict[str, Any]
 
@@ -15,7 +16,7 @@ _ABLE: Final = {
     ),
 }
 
-FAILS_ON_PURPOSE: Final[Json] = {"name": "rehearsal", "kind": ProbeKind.FAIL_ON_PURPOSE.value, "within": "1s"}
+FAILS_ON_PURPOSE: Final[Json] = {"name": FAILING_PROBE, "kind": ProbeKind.FAIL_ON_PURPOSE.value, "within": "1s"}
 """Given to a device that rehearses falling back: it must do so by itself, as it would if another probe failed."""
 
 REACHED_HOME: Final[Json] = {"name": "agent", "kind": ProbeKind.AGENT_CONNECTED.value}

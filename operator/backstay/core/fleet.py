@@ -9,7 +9,7 @@ something it depends on changed, and then only those whose ring is another are s
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -195,10 +195,6 @@ class RingCounts:
     offline: int = 0
     retrying: int = 0
     drilled: int = 0
-
-    def plus(self, other: "RingCounts") -> "RingCounts":
-        """Both together."""
-        return RingCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
 class FleetView:
@@ -610,16 +606,12 @@ def _has_moved_on(device: Device, revision: RevisionName) -> bool:
 
 
 def regressed_plane(device: Device, revision: RevisionName) -> Plane | None:
-    """A plane that was confirmed under this revision and no longer runs what was confirmed.
+    """The lowest plane that was confirmed under this revision and no longer runs what was confirmed.
 
     A device whose bootloader fell back later still has its confirmation on record; what it runs now is what counts.
     """
     return next(
-        (
-            plane
-            for plane, assignment in device.assigned.items()
-            if assignment.revision == revision and not device.runs(plane, assignment.content)
-        ),
+        (p for p in changed_planes(device, revision) if not device.runs(p, device.assigned[p].content)),
         None,
     )
 

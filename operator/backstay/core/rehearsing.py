@@ -31,7 +31,7 @@ from backstay.core.transition import stay
 
 MAY_BREAK: Final = "backstay.dev/may-break"
 """The label, with the value `true`, by which a device opts in to be broken on purpose."""
-FAILS_ON_PURPOSE: Final = "rehearsal"
+FAILING_PROBE: Final = "rehearsal"
 """The name of the probe that a device is told to fail."""
 
 _AFTER_RETURN: Final = {Drill.ROUND_TRIP: DrillStage.REINSTALLING, Drill.BREAK: DrillStage.BREAKING}

@@ -24,7 +24,7 @@ from backstay.core.verification import recovery_gate
 
 def turn_back(observed: Observed, state: RevisionState, now: datetime, failed: FailedGate) -> Decision:
     """Stop going forward: keep the evidence, and return the likeliest culprit, or halt where that may not be."""
-    state = replace(state, cause=failed.because, evidence=failed.evidence)
+    state = replace(state, evidence=failed.evidence)
     if not observed.plan.rollback.automatic or not failed.suspects:
         because = failed.because
         if observed.plan.irreversible and not failed.suspects and because.reason in _SPEAK_AGAINST_A_VERSION:

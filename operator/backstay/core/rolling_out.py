@@ -32,14 +32,14 @@ def pending(observed: Observed, state: RevisionState, now: datetime) -> Decision
         return stay(observed, state, now, because=because, alerts=(refusal_alert(observed.plan, because[0]),))
     if waits := _approval(observed, state, 0):
         return stay(observed, state, now, because=(waits,))
-    return start_ring(observed, state, now, 0)
+    words = f"ring {observed.plan.rings[0].name} starts"
+    return _start_ring(observed, state, now, 0, Because(Reason.RING_STARTED, words))
 
 
-def start_ring(observed: Observed, state: RevisionState, now: datetime, ring: int) -> Decision:
+def _start_ring(observed: Observed, state: RevisionState, now: datetime, ring: int, because: Because) -> Decision:
     """Enter a ring; what was remembered of the ring before is of no further use."""
-    name = observed.plan.rings[ring].name
     started = replace(state, ring=ring, ring_since=now, drills=())
-    return move(observed, started, now, Phase.ROLLING, Because(Reason.RING_STARTED, f"ring {name} starts"))
+    return move(observed, started, now, Phase.ROLLING, because)
 
 
 def rolling(observed: Observed, state: RevisionState, now: datetime) -> Decision:
@@ -115,34 +115,35 @@ def _watched_rings(state: RevisionState) -> range:
 
 def _promote(observed: Observed, state: RevisionState, now: datetime, because: Because) -> Decision:
     """Go on with what follows a watch that passed."""
+    if observed.plan.paused:
+        return _paused(observed, state, now)
     if state.phase is Phase.STABILIZING:
-        if observed.plan.paused:
-            return stay(observed, state, now, because=(Because(Reason.PAUSED, "the plan is paused"),))
         words = f"the stability window is over: {because.message}"
         return move(observed, state, now, Phase.SUCCEEDED, Because(because.reason, words))
     ring = observed.plan.rings[state.ring]
     was_changed = observed.fleet.was_changed(state.ring)
     if ring.rehearsal is not None and was_changed and ring.name not in state.rehearsed:
-        if observed.plan.paused:
-            return stay(observed, state, now, because=(Because(Reason.PAUSED, "the plan is paused"),))
         words = f"{because.message}; now recovery is rehearsed in ring {ring.name}"
         return move(observed, state, now, Phase.REHEARSING, Because(Reason.REHEARSING, words))
     return leave_ring(observed, state, now, because)
 
 
+def _paused(observed: Observed, state: RevisionState, now: datetime) -> Decision:
+    return stay(observed, state, now, because=(Because(Reason.PAUSED, "the plan is paused"),))
+
+
 def leave_ring(observed: Observed, state: RevisionState, now: datetime, because: Because) -> Decision:
     """Start the next ring, or watch the whole fleet after the last, unless a person is waited for."""
     if observed.plan.paused:
-        return stay(observed, state, now, because=(Because(Reason.PAUSED, "the plan is paused"),))
+        return _paused(observed, state, now)
     following = state.ring + 1
     if following == len(observed.plan.rings):
         words = f"the last ring has passed: {because.message}"
         return move(observed, state, now, Phase.STABILIZING, Because(because.reason, words))
     if waits := _approval(observed, state, following):
         return stay(observed, state, now, because=(waits, because))
-    started = replace(state, ring=following, ring_since=now, drills=())
     words = f"ring {observed.plan.rings[following].name} starts: {because.message}"
-    return move(observed, started, now, Phase.ROLLING, Because(because.reason, words))
+    return _start_ring(observed, state, now, following, Because(because.reason, words))
 
 
 def _approval(observed: Observed, state: RevisionState, ring: int) -> Because | None:

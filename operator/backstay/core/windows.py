@@ -50,11 +50,6 @@ class Window:
         raise ValueError(message)
 
 
-def all_open(windows: Iterable[Window], now: datetime) -> bool:
-    """Tell whether work may start under every one of some windows; none of them allows everything."""
-    return all(window.is_open(now) for window in windows)
-
-
 def next_opening(windows: Iterable[Window], now: datetime) -> datetime | None:
     """The earliest time at which every closed window may be open; None when all are.
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import yaml
 
 from backstay.api import DeviceGroup, HealthRule, Hold, ReleasePlan, Resource
-from backstay.api.conversion import group_rules_from, hold_from, plan_from, selector_from
+from backstay.api.conversion import group_rules_from, hold_from, plan_from, selector_from, tightened
 from backstay.api.healthrule import HealthRuleSpec
 from backstay.api.reporting import reporting_signals
 from backstay.api.support import unsupported
@@ -120,11 +120,7 @@ def with_releases(release: WrittenRelease, declared: Callable[[str], Release | N
     versions = release.document.spec.versions.by_plane()
     found = {plane: declared(version.artifact) for plane, version in versions.items()}
     target = {
-        plane: written
-        if (known := found[plane]) is None
-        else replace(
-            known, requires=(*known.requires, *(need for need in written.requires if need not in known.requires))
-        )
+        plane: written if (known := found[plane]) is None else tightened(known, versions[plane])
         for plane, written in release.plan.target.items()
     }
     return replace(release, plan=replace(release.plan, target=target))

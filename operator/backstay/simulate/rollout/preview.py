@@ -8,13 +8,14 @@ from math import ceil
 from typing import Final
 
 from backstay.core.admission import refusals
-from backstay.core.devices import Device, RevisionName
+from backstay.core.devices import Device
 from backstay.core.dispatch import is_held
 from backstay.core.fleet import Bucket, FleetView, version_set
 from backstay.core.observed import Observed
 from backstay.core.path import NoPath, Path, path_between
 from backstay.core.plan import revision_hash
 from backstay.core.planes import ContentDigest, Plane, Release
+from backstay.core.revision import revision_named
 from backstay.core.steps import search_once
 from backstay.simulate.rollout.documents import WrittenRelease
 from backstay.simulate.rollout.pace import shortest_step
@@ -71,8 +72,7 @@ def preview(
 ) -> Preview:
     """Look ahead with the same membership, admission and path search as the operator."""
     plan = release.plan
-    revision = RevisionName(f"{revision_hash(plan.target)}-1")
-    view = FleetView(plan, revision, devices)
+    view = FleetView(plan, revision_named(None, plan), devices)
     observed = Observed(plan, view, holds=release.holds, known=known, groups=release.groups)
     view.cover(tuple(hold for hold in release.holds if hold.is_in_force(now)))
     rings = tuple(_ring(observed, index, now) for index in range(len(plan.rings)))
