@@ -13,6 +13,7 @@ import pytest_asyncio
 from backstay.adapters.kube.client import KubeClient, Resource
 from backstay.sandbox import Sandbox
 from backstay.sandbox.state import State
+from tests.cluster.operator_stage import Devices, cameras, obeying
 
 ROOT = Path(__file__).parents[2]
 KEPT = 5
@@ -51,6 +52,16 @@ async def namespace(kube: KubeClient) -> AsyncIterator[str]:
     await kube.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     yield name
     await kube.delete(NAMESPACES, name)
+
+
+@pytest.fixture
+async def fleet(kube: KubeClient, namespace: str) -> AsyncIterator[Devices]:
+    """Six cameras that obey a test, in the group `cameras`."""
+    devices = Devices(kube, namespace)
+    await cameras(kube, namespace)
+    await devices.create(*(f"cam-{number}" for number in range(6)), kind="camera")
+    async with obeying(devices):
+        yield devices
 
 
 def _forget_old_runs(directory: Path) -> None:

@@ -315,3 +315,9 @@ class Plan:
 
 async def holds(kube: KubeClient, namespace: str) -> list[Json]:
     return list(await kube.list(HOLDS, namespace))
+
+
+async def applied(kube: KubeClient, namespace: str, document: dict[str, object]) -> Plan:
+    """Create a plan, and follow it."""
+    await kube.create(RELEASE_PLANS, document, namespace)
+    return Plan(kube, namespace, str(document["metadata"]["name"]))  # type: ignore[index]

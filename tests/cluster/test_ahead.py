@@ -9,8 +9,7 @@ import yaml
 from backstay.adapters.kube.client import KubeClient
 from backstay.core.planes import Plane
 from backstay.sandbox import Sandbox
-from tests.cluster.operator_stage import BACKSTAY, Devices, cameras, obeying, plan, push, running_operator
-from tests.cluster.test_operator import applied
+from tests.cluster.operator_stage import BACKSTAY, Devices, applied, cameras, obeying, plan, push, running_operator
 
 
 async def test_plan_foresees_the_rings_that_the_operator_makes(

@@ -10,8 +10,7 @@ from pathlib import Path
 from backstay.adapters.kube.client import KubeClient
 from backstay.core.planes import Plane
 from backstay.sandbox import Sandbox
-from tests.cluster.operator_stage import Devices, cameras, obeying, plan, push, running_operator
-from tests.cluster.test_operator import applied
+from tests.cluster.operator_stage import Devices, applied, cameras, obeying, plan, push, running_operator
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "kubectl-describe.txt"
 _DIFFERS = (

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -21,21 +20,16 @@ from backstay.adapters.kube.client import (
 )
 from backstay.core.planes import Plane
 from backstay.sandbox import Sandbox
-from tests.cluster.operator_stage import OLD, Devices, Plan, cameras, holds, obeying, plan, push, ring, running_operator
-
-
-@pytest.fixture
-async def fleet(kube: KubeClient, namespace: str) -> AsyncIterator[Devices]:
-    devices = Devices(kube, namespace)
-    await cameras(kube, namespace)
-    await devices.create(*(f"cam-{number}" for number in range(6)), kind="camera")
-    async with obeying(devices):
-        yield devices
-
-
-async def applied(kube: KubeClient, namespace: str, document: dict[str, object]) -> Plan:
-    await kube.create(RELEASE_PLANS, document, namespace)
-    return Plan(kube, namespace, str(document["metadata"]["name"]))  # type: ignore[index]
+from tests.cluster.operator_stage import (
+    OLD,
+    Devices,
+    applied,
+    holds,
+    plan,
+    push,
+    ring,
+    running_operator,
+)
 
 
 async def test_operator_rolls_a_plan_out_when_devices_confirm(

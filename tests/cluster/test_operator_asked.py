@@ -1,10 +1,7 @@
 """What people ask of a plan, and what a plan must prove, against the real API server with its admission policies."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest
 
 from backstay.adapters.kube.client import DEVICE_GROUPS, EDGE_DEVICES, EVENTS, KubeClient
 from backstay.core.planes import Plane
@@ -13,24 +10,13 @@ from tests.cluster.operator_stage import (
     OLD,
     Devices,
     Plan,
-    cameras,
+    applied,
     holds,
-    obeying,
     plan,
     push,
     ring,
     running_operator,
 )
-from tests.cluster.test_operator import applied
-
-
-@pytest.fixture
-async def fleet(kube: KubeClient, namespace: str) -> AsyncIterator[Devices]:
-    devices = Devices(kube, namespace)
-    await cameras(kube, namespace)
-    await devices.create(*(f"cam-{number}" for number in range(6)), kind="camera")
-    async with obeying(devices):
-        yield devices
 
 
 def waits_for(reason: str) -> object:

@@ -7,8 +7,7 @@ from backstay.adapters.kube.client import CONTROLLER_REVISIONS, KubeClient
 from backstay.core.planes import Plane
 from backstay.ports.registry import ArtifactDescription
 from backstay.sandbox import Sandbox
-from tests.cluster.operator_stage import Devices, Plan, cameras, obeying, plan, push, ring, running_operator
-from tests.cluster.test_operator import applied
+from tests.cluster.operator_stage import Devices, Plan, applied, cameras, obeying, plan, push, ring, running_operator
 
 RINGS = [ring("everyone", size="100%", inFlight="100%", soak="0s")]
 

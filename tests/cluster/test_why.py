@@ -6,8 +6,17 @@ from pathlib import Path
 from backstay.adapters.kube.client import HOLDS, KubeClient
 from backstay.core.planes import Plane
 from backstay.sandbox import Sandbox
-from tests.cluster.operator_stage import BACKSTAY, Devices, cameras, obeying, plan, push, ring, running_operator
-from tests.cluster.test_operator import applied
+from tests.cluster.operator_stage import (
+    BACKSTAY,
+    Devices,
+    applied,
+    cameras,
+    obeying,
+    plan,
+    push,
+    ring,
+    running_operator,
+)
 
 
 async def why(sandbox: Sandbox, namespace: str, name: str) -> tuple[int, str]:

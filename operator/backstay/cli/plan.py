@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import sys
 from dataclasses import asdict
 from datetime import timedelta
@@ -46,8 +45,7 @@ def plan(
         raise Refused(f"-o {output}: write text or json")
     release = read_release(file, namespace)
     if fleet is None:
-        found = kubeconfig or Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")
-        release, made = asyncio.run(_live(release, found))
+        release, made = asyncio.run(_live(release, kubeconfig))
     else:
         made = fleet_for(fleet, release)
     seen = preview(release, made.devices, known_releases(release, made), SystemClock().now())
@@ -59,54 +57,37 @@ def plan(
         sys.exit(WOULD_BE_REFUSED)
 
 
-async def _live(release: "WrittenRelease", kubeconfig: Path) -> "tuple[WrittenRelease, MadeFleet]":
+async def _live(release: "WrittenRelease", kubeconfig: Path | None) -> "tuple[WrittenRelease, MadeFleet]":
     """The same release with the cluster's groups, rules, holds and devices, and what is known of its artifacts."""
     from dataclasses import replace
 
-    from backstay.adapters.kube.client import (
-        DEVICE_GROUPS,
-        EDGE_DEVICES,
-        HEALTH_RULES,
-        HOLDS,
-        RELEASE_PLANS,
-        KubeClient,
-    )
-    from backstay.api import DeviceGroup, HealthRule, Hold
-    from backstay.api.device_conversion import device_from
-    from backstay.controllers.failpoints import Failpoints
-    from backstay.controllers.snapshots import Snapshots
+    from backstay.cli.live import LiveNamespace
     from backstay.errors import Refused
     from backstay.simulate.rollout.documents import release_of, with_releases
     from backstay.simulate.rollout.fleets import MadeFleet, in_groups
 
     namespace = release.plan.namespace
-    async with KubeClient.connect(kubeconfig) as kube:
-        groups = [DeviceGroup.from_document(raw) for raw in await kube.list(DEVICE_GROUPS, namespace)]
-        rules = [HealthRule.from_document(raw) for raw in await kube.list(HEALTH_RULES, namespace)]
-        holds = [Hold.from_document(raw) for raw in await kube.list(HOLDS, namespace)]
-        devices = [device_from(raw) for raw in await kube.list(EDGE_DEVICES, namespace)]
-        plans = await kube.list(RELEASE_PLANS, namespace)
-        snapshots = Snapshots(kube, Failpoints())
-        uids = {(namespace, raw["metadata"]["name"]): raw["metadata"]["uid"] for raw in plans}
-        await snapshots.load(uids, namespace)
-    live = release_of(
+    live = await LiveNamespace.read(namespace, kubeconfig)
+    snapshots = live.snapshots
+    found = release_of(
         release.document,
-        {group.metadata.name: group for group in groups},
-        {rule.metadata.name: rule for rule in rules},
-        holds,
+        live.readable(live.store.groups),
+        live.readable(live.store.rules),
+        live.readable(live.store.holds).values(),
         namespace,
     )
-    live = with_releases(live, lambda reference: snapshots.declared(namespace, reference))
-    mine = tuple(in_groups(devices, live.selectors))
+    found = with_releases(found, lambda reference: snapshots.declared(namespace, reference))
+    mine = tuple(in_groups(live.devices, found.selectors))
     if not mine:
-        raise Refused(f"the groups of the plan ({', '.join(live.selectors)}) select no device of namespace {namespace}")
-    unread = [
-        p for p, v in live.document.spec.versions.by_plane().items() if not snapshots.declared(namespace, v.artifact)
-    ]
+        raise Refused(
+            f"the groups of the plan ({', '.join(found.selectors)}) select no device of namespace {namespace}"
+        )
+    versions = found.document.spec.versions.by_plane()
+    unread = [plane for plane, one in versions.items() if not snapshots.declared(namespace, one.artifact)]
     if unread:
         words = f"{', '.join(unread)}: not released here before, so only what the plan itself says of it is known"
-        live = replace(live, notices=(*live.notices, words))
-    return live, MadeFleet(mine, snapshots.known(namespace))
+        found = replace(found, notices=(*found.notices, words))
+    return found, MadeFleet(mine, snapshots.known(namespace))
 
 
 def _print(release: "WrittenRelease", made: "MadeFleet", seen: "Preview") -> None:

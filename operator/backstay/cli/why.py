@@ -1,7 +1,6 @@
 """`backstay why`: says why a plan or a device of the live cluster is where it is."""
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from backstay.adapters.kube.client import KubeClient
     from backstay.api.releaseplan import PlaneVersion
+    from backstay.cli.live import LiveNamespace
     from backstay.controllers.observing import Sight
     from backstay.controllers.resolution import Resolution
     from backstay.core.planes import Plane, Release
@@ -24,29 +23,28 @@ def why(
     ] = None,
 ) -> None:
     """Say why a plan or a device is where it is, and what to do next. Nothing is changed."""
-    found = kubeconfig or Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")
-    asyncio.run(_why(name, namespace, found))
+    asyncio.run(_why(name, namespace, kubeconfig))
 
 
-async def _why(name: str, namespace: str, kubeconfig: Path) -> None:
-    from backstay.adapters.kube.client import KubeClient
+async def _why(name: str, namespace: str, kubeconfig: Path | None) -> None:
     from backstay.adapters.system_clock import SystemClock
+    from backstay.cli.live import LiveNamespace
     from backstay.core.decide import decide
     from backstay.core.devices import DeviceName
     from backstay.core.why import explain_device, explain_plan
     from backstay.errors import NotFound
 
     now = SystemClock().now()
-    async with KubeClient.connect(kubeconfig) as kube:
-        cluster = await _Cluster.read(kube, namespace)
-    if name in cluster.plans():
-        sight = cluster.sight(name)
+    live = await LiveNamespace.read(namespace, kubeconfig)
+    plans = [plan for plan, _ in live.store.plans.of_namespace(namespace)]
+    if name in plans:
+        sight = _sight(live, name)
         if sight is None:
-            print(f"plan {name} has not started: {cluster.told(name)}")
+            print(f"plan {name} has not started: {_told(live, name)}")
             return
         _say(explain_plan(sight.observed, decide(sight.observed, now), now))
-    elif cluster.has_device(name):
-        sights = [sight for plan in cluster.plans() if (sight := cluster.sight(plan)) is not None]
+    elif live.store.fleets.get(namespace, DeviceName(name)) is not None:
+        sights = [sight for plan in plans if (sight := _sight(live, plan)) is not None]
         mine = [sight for sight in sights if sight.observed.fleet.get(DeviceName(name)) is not None]
         if not mine:
             print(f"no plan of namespace {namespace} that has started has anything to do with {name}")
@@ -56,62 +54,28 @@ async def _why(name: str, namespace: str, kubeconfig: Path) -> None:
         raise NotFound(f"namespace {namespace} has neither a ReleasePlan nor an EdgeDevice called {name}")
 
 
-class _Cluster:
-    """One namespace as the operator would see it, read once, with the rights of whoever asks."""
+def _sight(live: "LiveNamespace", plan: str) -> "Sight | None":
+    """What a decision about a plan would look at; None before there is anything to decide on."""
+    from backstay.api.state_conversion import verdicts_from
+    from backstay.controllers.observing import Observer
+    from backstay.controllers.resolution import Resolving
 
-    def __init__(self, kube: "KubeClient", namespace: str) -> None:
-        from backstay.controllers.failpoints import Failpoints
-        from backstay.controllers.snapshots import Snapshots
-        from backstay.controllers.store import Store
+    seen = live.store.plans.get((live.name, plan))
+    if seen is None or seen.model is None:
+        return None
+    observer = Observer((live.name, plan), live.store, live.snapshots, _NoRegistry(), lambda: None)
+    sight = observer.observe(seen.model, verdicts_from(seen.model.status))
+    return None if isinstance(sight, Resolving) else sight
 
-        self._namespace = namespace
-        self._store = Store()
-        self._snapshots = Snapshots(kube, Failpoints())
 
-    @classmethod
-    async def read(cls, kube: "KubeClient", namespace: str) -> "_Cluster":
-        from backstay.adapters.kube.client import EDGE_DEVICES
-        from backstay.api.device_conversion import device_from
-
-        cluster = cls(kube, namespace)
-        for resource, shelf in cluster._store.shelves.items():
-            for raw in await kube.list(resource, namespace):
-                shelf.put(raw)
-        for raw in await kube.list(EDGE_DEVICES, namespace):
-            cluster._store.fleets.put((namespace, device_from(raw)))
-        uids = {key: seen.raw["metadata"]["uid"] for key, seen in cluster._store.plans.all()}
-        await cluster._snapshots.load(uids, namespace)
-        return cluster
-
-    def plans(self) -> list[str]:
-        return [name for name, _ in self._store.plans.of_namespace(self._namespace)]
-
-    def has_device(self, name: str) -> bool:
-        from backstay.core.devices import DeviceName
-
-        return self._store.fleets.get(self._namespace, DeviceName(name)) is not None
-
-    def sight(self, plan: str) -> "Sight | None":
-        """What a decision about a plan would look at; None before there is anything to decide on."""
-        from backstay.api.state_conversion import verdicts_from
-        from backstay.controllers.observing import Observer
-        from backstay.controllers.resolution import Resolving
-
-        seen = self._store.plans.get((self._namespace, plan))
-        if seen is None or seen.model is None:
-            return None
-        observer = Observer((self._namespace, plan), self._store, self._snapshots, _NoRegistry(), lambda: None)
-        sight = observer.observe(seen.model, verdicts_from(seen.model.status))
-        return None if isinstance(sight, Resolving) else sight
-
-    def told(self, plan: str) -> str:
-        """What the operator itself says of a plan."""
-        seen = self._store.plans.get((self._namespace, plan))
-        if seen is None or seen.model is None:
-            return "it cannot be read" if seen is None else seen.problem
-        conditions = {one.type: one for one in seen.model.status.conditions}
-        ready = conditions.get("Ready")
-        return ready.message if ready is not None and ready.message else "the operator has not looked at it yet"
+def _told(live: "LiveNamespace", plan: str) -> str:
+    """What the operator itself says of a plan."""
+    seen = live.store.plans.get((live.name, plan))
+    if seen is None or seen.model is None:
+        return "it cannot be read" if seen is None else seen.problem
+    conditions = {one.type: one for one in seen.model.status.conditions}
+    ready = conditions.get("Ready")
+    return ready.message if ready is not None and ready.message else "the operator has not looked at it yet"
 
 
 class _NoRegistry:
