@@ -164,3 +164,12 @@ def test_resume_accepts_the_failures_of_the_rings_so_far_and_begins_its_phase_an
 def test_resume_goes_on_rolling_when_nobody_knows_where_it_halted() -> None:
     observed, state = seen(phase=Phase.HALTED)
     assert asked(observed, state, "resume").phase is Phase.ROLLING
+
+
+@pytest.mark.parametrize("verb", ["approve", "retry", "resume"])
+def test_nothing_goes_forward_on_request_while_the_plan_asks_for_what_is_refused(verb: str) -> None:
+    observed, state = seen()
+    refusal = Because(Reason.UNRESOLVED_ARTIFACT, "model 1.1.0: no such artifact")
+    assert asked(replace(observed, refusal=refusal), state, verb).answer == Because(
+        Reason.REQUEST_REFUSED, "the plan starts nothing until it is mended: model 1.1.0: no such artifact"
+    )

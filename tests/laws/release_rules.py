@@ -21,6 +21,7 @@ from backstay.core.holds import Hold, InFlight
 from backstay.core.observed import GroupRules, Observed
 from backstay.core.plan import Count, Denominator, Plan, Rehearsal, Ring, RollbackPolicy, Scope, Share, Success
 from backstay.core.planes import Plane
+from backstay.core.reasons import Because, Reason
 from backstay.core.rehearsing import MAY_BREAK
 from backstay.core.requests import Verb
 from backstay.core.selectors import EVERYTHING, Selector
@@ -239,6 +240,11 @@ class ReleaseRules(RuleBasedStateMachine):
     @rule(versions=st.sampled_from(sorted(TARGETS)))
     def versions_are_edited(self, versions: str) -> None:
         self.world.plan = replace(self.world.plan, target=TARGETS[versions])
+
+    @rule(refused=rarely)
+    def versions_cannot_be_resolved_or_can(self, refused: bool) -> None:
+        because = Because(Reason.UNRESOLVED_ARTIFACT, "the model carries no signature that counts")
+        self.world.refusal = because if refused else None
 
     @rule(paused=rarely)
     def plan_is_paused_or_goes_on(self, paused: bool) -> None:

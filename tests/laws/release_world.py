@@ -12,7 +12,17 @@ from fractions import Fraction
 
 from backstay.core.actions import Action, Decision, Dispatch, Freeze, Withdraw
 from backstay.core.decide import decide
-from backstay.core.devices import Assignment, Device, DeviceName, Drill, PlaneState, PlaneStatus, Step, StepType
+from backstay.core.devices import (
+    Assignment,
+    Device,
+    DeviceName,
+    Drill,
+    PlaneState,
+    PlaneStatus,
+    RevisionName,
+    Step,
+    StepType,
+)
 from backstay.core.fleet import FleetView, running_of, version_set
 from backstay.core.holds import Hold
 from backstay.core.observed import GroupRules, Observed, Rival
@@ -134,7 +144,7 @@ class World:
     liars: set[DeviceName] = field(default_factory=set)
     """Devices that confirm every change and make none."""
     refusal: Because | None = None
-    """Why the shell cannot resolve the plan's versions."""
+    """Why the shell cannot resolve the versions that the plan asks for now."""
     known: Mapping[ContentDigest, Release] = field(default_factory=lambda: KNOWN)
     """What was ever resolved here."""
     shipped: dict[str, set[tuple[Plane, ContentDigest]]] = field(default_factory=dict)
@@ -158,9 +168,11 @@ class World:
 
     def observe(self) -> Observed:
         is_running = self.state is not None and self.state.phase is not Phase.PENDING
-        plan = ruling_plan(self.state, self.plan, self.snapshot if is_running else None)
-        assert plan is not None
-        revision = revision_named(self.state, plan)
+        written = self.plan if self.refusal is None else None
+        plan = ruling_plan(self.state, written, self.snapshot if is_running else None)
+        plan = plan or replace(self.plan, target={})
+        unnamed = self.state.revision if self.state else RevisionName("")
+        revision = revision_named(self.state, plan) if plan.target else unnamed
         retried_at = self.state.retried_at if self.state else None
         basis = (plan.rings, plan.target, plan.deadlines, plan.retries, revision, retried_at)
         if self.view is None or self.basis != basis:

@@ -42,7 +42,7 @@ class LivenessLaws(ReleaseRules):
         world.bad = world.failing_probes = frozenset()
         world.registry_away, world.result = False, Result.PASS
         world.holds = tuple(hold for hold in world.holds if hold.versions and not hold.names_devices)
-        world.groups, world.asked = {}, None
+        world.groups, world.asked, world.refusal = {}, None, None
         world.plan = replace(
             world.plan, paused=False, rings=tuple(replace(ring, windows=()) for ring in world.plan.rings)
         )

@@ -161,6 +161,16 @@ def orders_go_by_rank(world: World, observed: Observed, decision: Decision) -> N
     assert all(ranks == sorted(ranks) for ranks in by_ring.values())
 
 
+def what_is_refused_starts_nothing(world: World, observed: Observed, decision: Decision) -> None:
+    """It promotes nothing either; going back is another matter."""
+    before = observed.state
+    if observed.refusal is None or (before is not None and before.phase in FINISHES_FIRST):
+        return
+    assert all(order.type is StepType.RETURN and order.drill is None for order in orders(decision))
+    if before is None or decision.phase is not before.phase:
+        assert decision.phase in {Phase.PENDING, Phase.ROLLING_BACK, Phase.HALTED}
+
+
 class OrderLaws(ReleaseRules):
     """The onlooker counts for itself what happened in truth."""
 
@@ -173,6 +183,7 @@ class OrderLaws(ReleaseRules):
         promise_10_nothing_frozen_is_ordered,
         promise_12_the_last_proven_version_is_never_overwritten,
         promise_13_windows_and_pauses_are_kept,
+        what_is_refused_starts_nothing,
         orders_only_grow_in_number,
         orders_go_by_rank,
     )

@@ -4,9 +4,9 @@ from backstay.core.actions import Decision
 from backstay.core.devices import StepType
 from backstay.core.fleet import changed_planes, running_of, version_set
 from backstay.core.observed import Observed
-from backstay.core.planes import Plane, unmet_requirements
+from backstay.core.planes import unmet_requirements
 from backstay.core.reasons import Reason
-from backstay.core.revision import ENDS, FINISHES_FIRST, Phase
+from backstay.core.revision import FINISHES_FIRST, Phase
 from backstay.core.signals import Result
 from backstay.core.steps import fallback_of
 from tests.laws.release_rules import ReleaseRules, examples
@@ -132,6 +132,3 @@ class RollbackLaws(ReleaseRules):
 
 TestRollbackLaws = RollbackLaws.TestCase
 TestRollbackLaws.settings = examples(100)
-
-assert Plane
-assert ENDS

@@ -8,6 +8,7 @@ from fractions import Fraction
 from backstay.core.devices import DeviceName
 from backstay.core.plan import Count, RollbackPolicy, Scope, Success
 from backstay.core.planes import ContentDigest, Plane
+from backstay.core.reasons import Because, Reason
 from backstay.core.signals import Result
 from tests.laws.release_world import ACCURACY, TARGETS, plan_of
 from tests.stories.going_forward import CANARY, EVERYONE, short
@@ -232,6 +233,28 @@ def a_rollback_finishes_before_the_next_release(story: Story) -> None:
     story.tell("The model goes back. In the middle of that the plan asks for other versions.")
     story.world.plan = plan_of("v2", rings=story.world.plan.rings)
     story.passes(60)
+
+
+def a_bad_release_goes_back_although_the_next_is_refused(story: Story) -> None:
+    short(story)
+    story.passes(15)
+    story.tell("The plan already asks for the next model, and nobody has signed that one.")
+    story.world.refusal = Because(Reason.UNRESOLVED_ARTIFACT, "model 1.1.0 carries no signature that counts")
+    story.passes(20)
+    story.tell("The model on the canaries turns out to be bad.")
+    story.world.bad = contents(story)
+    story.passes(60)
+
+
+def a_person_takes_it_back_although_the_next_is_refused(story: Story) -> None:
+    short(story)
+    story.passes(110)
+    story.tell("Everybody has the model. The plan asks for the next one, which does not exist.")
+    story.world.refusal = Because(Reason.UNRESOLVED_ARTIFACT, "model 1.1.0: no such artifact")
+    story.passes(10)
+    story.tell("A customer calls: the cameras count double. Ada takes the model back.")
+    story.asks("rollback")
+    story.passes(40)
 
 
 def the_registry_stays_away(story: Story) -> None:

@@ -35,6 +35,9 @@ def _answered(observed: Observed, state: RevisionState, request: Request, now: d
     if request.revision != state.revision:
         words = f"{request.text} is about another revision; the plan's present one is {state.revision}"
         return _refused(observed, state, now, words)
+    if observed.refusal is not None and request.verb is not Verb.ROLLBACK:
+        words = f"the plan starts nothing until it is mended: {observed.refusal.message}"
+        return _refused(observed, state, now, words)
     match request.verb:
         case Verb.APPROVE:
             return _approve(observed, state, request, now)

@@ -6,11 +6,12 @@ shell persists the state before it acts, so whatever was done is always explaine
 
 from dataclasses import replace
 from datetime import datetime
-from typing import assert_never
+from typing import Final, assert_never
 
-from backstay.core.actions import Decision
+from backstay.core.actions import Action, Decision, Dispatch, Freeze, Withdraw
 from backstay.core.alerts import refusal_alert, standing_alerts
 from backstay.core.asking import answer
+from backstay.core.devices import StepType
 from backstay.core.gates import counted, judged
 from backstay.core.observed import Observed
 from backstay.core.plan import revision_hash
@@ -34,7 +35,7 @@ def decide(observed: Observed, now: datetime) -> Decision:
     state = observed.state
     observed.fleet.cover(tuple(hold for hold in observed.holds if hold.is_in_force(now)))
     observed.fleet.confine(None if state is None else state.segment)
-    if observed.refusal is not None and (state is None or state.phase not in FINISHES_FIRST):
+    if observed.refusal is not None and (state is None or state.phase is Phase.PENDING or not observed.plan.target):
         return _refused(observed, observed.refusal, now)
     if state is None or state.revision != observed.fleet.revision:
         return _begin(observed, now)
@@ -49,7 +50,10 @@ def decide(observed: Observed, now: datetime) -> Decision:
 def _within_revision(observed: Observed, state: RevisionState, now: datetime) -> Decision:
     observed = replace(observed, verdicts=judged(observed, state))
     state = counted(observed, state)
-    return answer(observed, state, now) or _within_phase(observed, state, now)
+    found = answer(observed, state, now) or _within_phase(observed, state, now)
+    if observed.refusal is None or state.phase in FINISHES_FIRST:
+        return found
+    return _only_back(observed, state, found, observed.refusal, now)
 
 
 def _within_phase(  # noqa: C901, PLR0911 - one answer for each phase
@@ -82,10 +86,38 @@ def _within_phase(  # noqa: C901, PLR0911 - one answer for each phase
 
 
 def _refused(observed: Observed, refusal: Because, now: datetime) -> Decision:
-    """Start nothing; what is in flight finishes, what was decided stays on record."""
+    """Nothing has started that could fail or go back: say what is wrong, and wait until it is mended."""
     state = observed.state or RevisionState(observed.fleet.revision, 0, "", Phase.PENDING, now)
+    if answered := answer(observed, state, now):
+        return answered
     alerts = (refusal_alert(observed.plan, refusal), *standing_alerts(observed.plan, state))
     return Decision(state, (), None, (refusal,), ring_reports(observed, now), alerts)
+
+
+def _only_back(observed: Observed, state: RevisionState, found: Decision, refusal: Because, now: datetime) -> Decision:
+    """What a revision still does whose plan asks for something else that is refused: it fails and goes back as ever.
+
+    Nothing new starts and nothing is promoted, because nobody wants these versions any more.
+    """
+    alerts = (refusal_alert(observed.plan, refusal),)
+    if found.answer is not None or found.phase in _TURNS_BACK:
+        return replace(found, alerts=(*alerts, *found.alerts))
+    actions = tuple(action for action in found.actions if _takes_back(action))
+    wakes = [observed.fleet.next_deadline(ring, now) for ring in range(len(observed.plan.rings))]
+    return stay(observed, state, now, actions=actions, because=(refusal,), wakes=wakes, alerts=alerts)
+
+
+_TURNS_BACK: Final = frozenset({Phase.ROLLING_BACK, Phase.HALTED})
+
+
+def _takes_back(action: Action) -> bool:
+    match action:
+        case Dispatch():
+            return action.type is StepType.RETURN and action.drill is None
+        case Withdraw() | Freeze():
+            return True
+        case _:
+            assert_never(action)
 
 
 def _begin(observed: Observed, now: datetime) -> Decision:
