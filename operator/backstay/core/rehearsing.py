@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Final, assert_never
 
 from backstay.core.actions import Action, Decision
+from backstay.core.alerts import blocked_alert
 from backstay.core.devices import Device, Drill, PlaneState, StepType, answered_well, deadline_of
 from backstay.core.dispatch import Desk, dispatch, is_held
 from backstay.core.failures import FailureKind, failure_of, is_undelivered
@@ -100,7 +101,8 @@ def _begin(observed: Observed, state: RevisionState, now: datetime) -> Decision:
         words = (
             f"ring {rules.name} cannot rehearse: it needs {needs}, and finds {len(others)} and {len(broken)} of them"
         )
-        return stay(observed, state, now, because=(Because(Reason.BLOCKED, f"{words} reachable, free and reversible"),))
+        blocked = Because(Reason.BLOCKED, f"{words} reachable, free and reversible")
+        return stay(observed, state, now, because=(blocked,), alerts=(blocked_alert(observed.plan, (blocked,)),))
     drills = (
         *(DrillState(device.name, Drill.BREAK) for device in broken),
         *(DrillState(device.name, Drill.ROUND_TRIP) for device in others),
