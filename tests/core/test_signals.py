@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from math import inf, nan, pi
@@ -101,6 +102,22 @@ def test_comparison_fails_exactly_at_its_effect_and_its_limit() -> None:
     assert worse_than_baseline(comparison, Compared(0.25, limit, 10, 40, 1), 1)[0] is Result.FAIL
     assert worse_than_baseline(comparison, Compared(0.2499, limit, 10, 40, 1), 1)[0] is Result.PASS
     assert worse_than_baseline(comparison, Compared(0.25, limit * 1.001, 10, 40, 1), 1)[0] is Result.PASS
+
+
+def test_large_difference_is_unclear_where_so_few_devices_can_never_be_that_certain() -> None:
+    best = 1 / 252
+    few = Compared(0.2, best, 5, 5, looks=11)
+    assert few.smallest_p_value == best
+    assert worse_than_baseline(COMPARED, few, 1)[0] is Result.FAIL
+    result, words = worse_than_baseline(COMPARED, replace(few, looks=12), 1)
+    assert result is Result.INCONCLUSIVE
+    assert words == (
+        "+0.2 against the baseline, p = 0.00397 (limit 0.00375);"
+        " that is large, and 5 devices against 5 are too few to be that certain"
+    )
+    assert worse_than_baseline(COMPARED, replace(few, p_value=0.3), 1)[0] is Result.PASS
+    assert worse_than_baseline(COMPARED, replace(few, difference=0.01), 12)[0] is Result.PASS
+    assert worse_than_baseline(COMPARED, Compared(0.2, 1.0, 5, 6, looks=11), 1)[0] is Result.PASS
 
 
 @pytest.mark.parametrize(

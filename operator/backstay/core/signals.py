@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
-from math import isnan, pi
+from math import comb, isnan, pi
 from typing import Final, assert_never
 
 from backstay.core.planes import Plane
@@ -108,6 +108,14 @@ class Compared:
     baseline_samples: int
     looks: int
     """How often this comparison is made over the whole soak: all looks share one error budget."""
+
+    @property
+    def smallest_p_value(self) -> float:
+        """How unlikely so few devices can make chance at all: every one of the ring worse than every other.
+
+        Source: the exact one-sided rank test without ties, in which each choice of the ring's ranks is as likely.
+        """
+        return 1 / comb(self.samples + self.baseline_samples, self.samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,5 +222,11 @@ def worse_than_baseline(signal: Signal, found: Compared, look: int) -> tuple[Res
         return Result.PROVIDER_ERROR, "a comparison was answered that the signal does not ask for"
     allowed = allowed_chance(signal.comparison.confidence, look, found.looks)
     words = f"{found.difference:+.4g} against the baseline, p = {found.p_value:.3g} (limit {allowed:.3g})"
-    is_large = found.difference >= float(signal.comparison.effect)
-    return (Result.FAIL if is_large and found.p_value <= allowed else Result.PASS), words
+    if found.difference < float(signal.comparison.effect):
+        return Result.PASS, words
+    if found.p_value <= allowed:
+        return Result.FAIL, words
+    if found.smallest_p_value > allowed:
+        few = f"{found.samples} devices against {found.baseline_samples}"
+        return Result.INCONCLUSIVE, f"{words}; that is large, and {few} are too few to be that certain"
+    return Result.PASS, words
