@@ -129,6 +129,8 @@ class World:
     basis: object = None
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     result: Result = Result.PASS
+    said: dict[str, Result] = field(default_factory=dict)
+    """What single signals say, whatever the others do."""
     bad: frozenset[ContentDigest] = frozenset()
     """Contents that make the signal fail while any device runs them."""
     failing_probes: frozenset[ContentDigest] = frozenset()
@@ -278,7 +280,8 @@ class World:
         if result is Result.PASS and any(d.runs(Plane.MODEL, c) for d in self.truth.values() for c in self.bad):
             result = Result.FAIL
         for signal in self.plan.signals:
-            self.verdicts[signal.name] = Verdict(signal.name, result, self.now, "q", 0.9, SAYS[result])
+            says = self.said.get(signal.name, result)
+            self.verdicts[signal.name] = Verdict(signal.name, says, self.now, "q", 0.9, SAYS[says])
 
     def _apply(self, action: Action, observed: Observed) -> None:
         if isinstance(action, Freeze):
