@@ -7,6 +7,7 @@ from fractions import Fraction
 import pytest
 
 from backstay.core.actions import AlertKind, Withdraw
+from backstay.core.decide import decide
 from backstay.core.devices import PlaneState
 from backstay.core.holds import Hold
 from backstay.core.plan import Count, RollbackPolicy, Share, Success
@@ -328,3 +329,56 @@ def test_decide_has_no_health_to_judge_when_every_device_ran_the_versions_alread
     assert world.state is not None
     assert world.state.phase is Phase.SUCCEEDED
     assert not world.dispatches
+
+
+def test_decide_begins_the_next_revision_at_once_and_keeps_how_the_last_one_ended() -> None:
+    world = world_of()
+    world.asked = "nonsense"
+    world.run(30)
+    before = world.state
+    assert before is not None
+    world.plan = replace(world.plan, target=TARGETS["model"])
+    decision = world.tick()
+    assert decision.state.handled == before.handled == "nonsense"
+    assert decision.state.counter == before.counter + 1
+    assert decision.wake_at == world.now
+    assert decision.ended is not None
+    assert (decision.ended.revision, decision.ended.phase) == (before.revision, Phase.SUPERSEDED)
+    assert decision.because == (Because(Reason.REVISION_STARTED, f"revision {decision.state.revision}: model 1.0.0"),)
+
+
+def test_decide_begins_with_nothing_on_record() -> None:
+    decision = world_of().tick()
+    assert (decision.state.handled, decision.state.counter, decision.ended) == ("", 1, None)
+
+
+def test_decide_records_nothing_of_a_plan_that_was_refused_from_the_beginning() -> None:
+    world = world_of()
+    world.refusal = Because(Reason.UNRESOLVED_ARTIFACT, "no such artifact")
+    state = world.tick().state
+    assert (state.revision, state.counter, state.hash, state.phase) == ("", 0, "", Phase.PENDING)
+
+
+def test_decide_does_not_listen_to_verdicts_from_before_the_phase() -> None:
+    world = world_of()
+    while world.state is None or world.state.phase is not Phase.SOAKING:
+        world.run(5)
+    observed = world.observe()
+    old = replace(observed.verdicts["accuracy"], result=Result.FAIL, at=world.state.since - timedelta(seconds=1))
+    decision = decide(replace(observed, verdicts={"accuracy": old}), world.now)
+    assert decision.verdicts == ()
+    assert decision.state == world.state
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_decide_goes_on_looking_at_devices_while_the_next_versions_are_refused(is_asked: bool) -> None:
+    world = world_of()
+    world.settle()
+    world.refusal = Because(Reason.UNRESOLVED_ARTIFACT, "no such artifact")
+    if is_asked:
+        world.asked = f"resume@{world.state.revision}/-/1"  # type: ignore[union-attr]
+    decision = world.tick()
+    assert [alert.kind for alert in decision.alerts] == [AlertKind.BLOCKED]
+    (flying,) = [device for device in world.truth.values() if device.in_flight]
+    assert flying.step is not None
+    assert decision.wake_at == (world.now if is_asked else flying.step.expires)

@@ -110,3 +110,9 @@ def test_what_is_forgotten_ran_earlier_and_is_nowhere_and_stays_forgotten(
     then = forgotten(*range(1, 7), state=state, history=history, in_use=in_use, retain=retain * HOUR, now=at)
     assert set(now) <= set(then)
     assert all(counter < present and counter not in used for counter in then)
+
+
+def test_revision_is_never_its_own_successor() -> None:
+    assert succeeded_after(2, running(2), []) is None
+    assert succeeded_after(1, running(2), []) == NOON
+    assert succeeded_after(2, running(3, Phase.ROLLING), [ended(2)]) is None
