@@ -363,6 +363,7 @@ def test_decide_does_not_listen_to_verdicts_from_before_the_phase() -> None:
     world = world_of()
     while world.state is None or world.state.phase is not Phase.SOAKING:
         world.run(5)
+    world.measure()
     observed = world.observe()
     old = replace(observed.verdicts["accuracy"], result=Result.FAIL, at=world.state.since - timedelta(seconds=1))
     decision = decide(replace(observed, verdicts={"accuracy": old}), world.now)
