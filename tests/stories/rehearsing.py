@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from backstay.core.holds import Hold
 from backstay.core.plan import Rehearsal
 from backstay.core.planes import Plane
 from backstay.core.rehearsing import MAY_BREAK
@@ -58,4 +59,13 @@ def a_bystander_fails_during_a_rehearsal(story: Story) -> None:
     back = replace(status, running=status.fallback, version=status.fallback_version)
     story.changes(bystander, planes={**device.planes, Plane.MODEL: back})
     story.tell(f"While one camera rehearses, {bystander}, which does not, falls back by itself.")
+    story.passes(60)
+
+
+def a_hold_comes_in_the_middle_of_a_rehearsal(story: Story) -> None:
+    short(story, rings=(replace(CANARY, rehearsal=Rehearsal(devices=1)), EVERYONE))
+    story.passes(40)
+    story.tell("One canary is on its way back when Ada stops the model. It arrives, and goes no further.")
+    model = story.world.plan.target[Plane.MODEL]
+    story.world.holds = (Hold("look-first", versions=frozenset({(Plane.MODEL, model.content)}), reason="let me look"),)
     story.passes(60)

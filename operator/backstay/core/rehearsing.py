@@ -58,7 +58,13 @@ def rehearsing(observed: Observed, state: RevisionState, now: datetime) -> Decis
         return turn_back(observed, state, now, failed)
     if not state.drills:
         return _begin(observed, state, now)
-    drills, actions, waits = [], [], []
+    return _go_on(observed, state, [one.next_deadline for one in health], now)
+
+
+def _go_on(observed: Observed, state: RevisionState, deadlines: list[datetime | None], now: datetime) -> Decision:
+    """Let each device walk its row as far as it has come."""
+    name = observed.plan.rings[state.ring].name
+    drills, actions, kept_back = [], [], []
     desk = Desk(observed, now)
     for drill in state.drills:
         device = observed.fleet.get(drill.device)
@@ -71,18 +77,19 @@ def rehearsing(observed: Observed, state: RevisionState, now: datetime) -> Decis
         drills.append(drill)
         if action is not None:
             actions.append(action)
-        if drill.stage is not DrillStage.DONE and (deadline := deadline_of(device, observed.plan.deadlines)):
-            waits.append(deadline)
+        elif drill.stage is not DrillStage.DONE and not device.in_flight:
+            kept_back.append(device.name)
+        if drill.stage is not DrillStage.DONE:
+            deadlines.append(deadline_of(device, observed.plan.deadlines))
     state = replace(state, drills=tuple(drills))
-    name = observed.plan.rings[state.ring].name
     if all(drill.stage is DrillStage.DONE for drill in drills):
         proven = replace(state, rehearsed=(*state.rehearsed, name))
         words = f"recovery is proven in ring {name}: {_told(drills)}"
         return leave_ring(observed, proven, now, Because(Reason.RECOVERY_PROVEN, words))
-    words = f"ring {name} rehearses recovery: {_told(drills)}"
-    because = (Because(Reason.REHEARSING, words),)
-    wakes = (*waits, *(one.next_deadline for one in health))
-    return stay(observed, state, now, actions=tuple(actions), because=because, wakes=wakes)
+    because = [Because(Reason.REHEARSING, f"ring {name} rehearses recovery: {_told(drills)}")]
+    if kept_back:
+        because.insert(0, Because(Reason.HELD, f"held or paused in ring {name}: {', '.join(kept_back)}"))
+    return stay(observed, state, now, actions=tuple(actions), because=tuple(because), wakes=deadlines)
 
 
 def _begin(observed: Observed, state: RevisionState, now: datetime) -> Decision:
@@ -95,13 +102,11 @@ def _begin(observed: Observed, state: RevisionState, now: datetime) -> Decision:
     broken = breakable[:1] if rules.rehearsal.break_one else []
     others = [device for device in able if device not in broken][: rules.rehearsal.devices]
     if len(others) < rules.rehearsal.devices or (rules.rehearsal.break_one and not broken):
-        needs = f"{rules.rehearsal.devices} devices to go back and forward again"
+        found = f"{len(others)} of {rules.rehearsal.devices} devices can go back and forward again"
         if rules.rehearsal.break_one:
-            needs += f" and one labelled {MAY_BREAK}=true to break"
-        words = (
-            f"ring {rules.name} cannot rehearse: it needs {needs}, and finds {len(others)} and {len(broken)} of them"
-        )
-        blocked = Because(Reason.BLOCKED, f"{words} reachable, free and reversible")
+            found += f", and {len(broken)} of 1 labelled {MAY_BREAK}=true can be broken"
+        words = f"ring {rules.name} cannot rehearse: {found}; a device must be reachable, free and reversible"
+        blocked = Because(Reason.BLOCKED, words)
         return stay(observed, state, now, because=(blocked,), alerts=(blocked_alert(observed.plan, (blocked,)),))
     drills = (
         *(DrillState(device.name, Drill.BREAK) for device in broken),
@@ -167,13 +172,16 @@ def _forward(drill: DrillState, device: Device, desk: Desk, kind: Drill) -> tupl
     return drill, _ordered(desk, device, order, kind)
 
 
-def _ordered(desk: Desk, device: Device, order: Order, kind: Drill) -> Action | None:
-    """The order, unless a pause holds it back for the moment."""
-    if desk.observed.plan.paused or desk.room.is_paused(device.groups):
+def _ordered(desk: Desk, device: Device, order: Order, drill: Drill) -> Action | None:
+    """The order, unless a pause or a hold keeps it back for the moment; no hold keeps anything from going back."""
+    kind = desk.observed.fleet.kind_of(device.name)
+    if kind is None or desk.observed.plan.paused or desk.room.is_paused(device.groups):
+        return None
+    if is_held(kind, order.type, order.release.plane, order.release.content, desk.observed.holds, desk.now):
         return None
     ring = desk.observed.fleet.ring_of(device.name)
     name = "" if ring is None else desk.observed.plan.rings[ring].name
-    return dispatch(device, order, desk.observed, name, desk.now, kind)
+    return dispatch(device, order, desk.observed, name, desk.now, drill)
 
 
 def _standing(drill: DrillState, device: Device, desk: Desk) -> _Standing:  # noqa: PLR0911 - a chain of rules

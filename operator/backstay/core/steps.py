@@ -35,6 +35,13 @@ def frozen_versions(holds: Iterable[Hold], now: datetime) -> Frozen:
     )
 
 
+def _condemned(holds: Iterable[Hold]) -> Frozen:
+    """Every version that is stopped everywhere and without end: a hold that ends says nothing against a version."""
+    return frozenset(
+        version for hold in holds if hold.until is None and not hold.names_devices for version in hold.versions
+    )
+
+
 def next_towards_target(device: Device, observed: Observed, frozen: Frozen) -> Order | NoPath | None:
     """The next step of a device towards the plan's target; None when it is there."""
     running = version_set(running_of(device), observed.known)
@@ -63,7 +70,7 @@ def search_once(observed: Observed, now: datetime) -> Callable[[Device], Order |
 
 def planes_to_leave_first(device: Device, observed: Observed, frozen: Frozen) -> tuple[Plane, ...]:
     """The planes in which installing would leave the device with nothing proven."""
-    kind = class_named(device.device_class)
+    kind, condemned = class_named(device.device_class), _condemned(observed.holds)
     return tuple(
         plane
         for plane, wanted in observed.plan.target.items()
@@ -73,7 +80,7 @@ def planes_to_leave_first(device: Device, observed: Observed, frozen: Frozen) ->
         and (plane, running) in (frozen | observed.unproven)
         and (fallback := device.status(plane).fallback) is not None
         and fallback != running
-        and (plane, fallback) not in frozen
+        and (plane, fallback) not in condemned
     )
 
 
