@@ -13,7 +13,7 @@ help:
 	@echo 'make demo     one real release, end to end; KEEP=1 leaves everything up to look around'
 	@echo 'make test     every test except the long ones'
 	@echo 'make check    lint, formatting, types, layers, generated files'
-	@echo 'make faults   the long fault tests'
+	@echo 'make faults   the long fault tests, and the laws with ten times as many examples'
 	@echo 'make bench    how long decisions take and what they cost in memory; SIZES="1000 1000000" for other fleets'
 	@echo 'make mutants  which changes to the decision core no test notices; MODULE=gates for a part of it'
 	@echo 'make format   put all code into its format'
@@ -32,7 +32,7 @@ test: setup
 	@$(VENV)/python -m pytest --ignore=tests/scale -m 'not sweep' --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
 faults: setup
-	@$(VENV)/python -m pytest tests/faults -m 'sweep or not sweep' $(ARGS)
+	@BACKSTAY_HYPOTHESIS=long $(VENV)/python -m pytest tests/faults tests/laws -m 'sweep or not sweep' $(ARGS)
 
 # What is measured is printed as a table and written to build/bench/*.json; nothing is asserted of it.
 bench: setup

@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import asyncio
+import os
 
 from hypothesis import HealthCheck, Phase, settings
 
@@ -15,7 +16,9 @@ settings.register_profile(
     database=None,
     phases=[Phase.explicit, Phase.generate],
 )
-settings.load_profile("backstay")
+# For nights (`make faults`): ten times as many examples of everything.
+settings.register_profile("long", settings.get_profile("backstay"), max_examples=1000)
+settings.load_profile(os.environ.get("BACKSTAY_HYPOTHESIS", "backstay"))
 
 # Between two tests pytest-asyncio asks for the current loop; unless it was told that there is none, Python 3.11 makes
 # one for the answer, and nobody closes it.

@@ -6,7 +6,6 @@ from datetime import timedelta
 from fractions import Fraction
 from types import MappingProxyType
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -16,6 +15,7 @@ from backstay.core.holds import Hold
 from backstay.core.plan import Count, Ring, Share
 from backstay.core.revision import Segment
 from backstay.core.selectors import MatchExpression, Operator, Selector
+from tests.laws.release_rules import examples
 from tests.scale.fleets import (
     NOW,
     PLAN,
@@ -103,7 +103,7 @@ def seen_of(view: FleetView) -> dict[str, object]:
     return found
 
 
-@settings(max_examples=40, stateful_step_count=25, deadline=None)
+@examples(40, 25)
 class AnyHistory(RuleBasedStateMachine):
     """Devices come, change, go and come again, one by one and by the dozen, under holds that come and go."""
 

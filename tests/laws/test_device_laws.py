@@ -3,7 +3,6 @@
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -32,6 +31,7 @@ from backstay.core.device import (
 from backstay.core.device_record import from_record, to_record
 from backstay.core.devices import PlaneState, StepType
 from backstay.core.planes import ContentDigest, Plane
+from tests.laws.release_rules import examples
 
 CONTENTS = [ContentDigest(f"sha256:{digit * 64}") for digit in "abc"]
 NAMES = ("camera", "inference", "replay")
@@ -169,7 +169,7 @@ class DevicePlane(RuleBasedStateMachine):
 
 
 TestDevicePlane: Any = DevicePlane.TestCase
-TestDevicePlane.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestDevicePlane.settings = examples(200)
 
 
 def test_confirm_is_ordered_by_nothing_but_the_proofs() -> None:

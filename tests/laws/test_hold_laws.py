@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -10,6 +10,7 @@ from backstay.core.devices import DeviceName, StepType
 from backstay.core.holds import STALE_VIEW, Action, Denial, Hold, MayNotStart, MayStart, may_start
 from backstay.core.planes import ContentDigest, Plane
 from backstay.core.selectors import EVERYTHING, MatchExpression, Operator, Selector
+from tests.laws.release_rules import examples
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 names = st.sampled_from([DeviceName(name) for name in ("cam-1", "cam-2", "cam-3")])
@@ -58,7 +59,7 @@ def covers(hold: Hold, action: Action) -> bool:
 
 
 @given(actions, st.lists(holds, max_size=3), ages)
-@settings(max_examples=1000)
+@examples(1000)
 def test_action_starts_exactly_when_nothing_forbids_it(action: Action, held: list[Hold], age: timedelta) -> None:
     answer = may_start(action, held, age, NOW)
     if action.begun:
@@ -145,4 +146,4 @@ class GatewayUnderHolds(RuleBasedStateMachine):
 
 
 TestGatewayUnderHolds = GatewayUnderHolds.TestCase
-TestGatewayUnderHolds.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestGatewayUnderHolds.settings = examples(100, 30)

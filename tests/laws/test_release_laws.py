@@ -5,7 +5,6 @@ from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -18,6 +17,7 @@ from backstay.core.planes import Plane
 from backstay.core.revision import TRANSITIONS, WATCHED, Phase
 from backstay.core.selectors import Selector
 from backstay.core.signals import Result
+from tests.laws.release_rules import examples
 from tests.laws.release_world import TARGETS, World, device_of, plan_of, world_of
 
 DEVICES = 9
@@ -213,9 +213,9 @@ class WatchedGates(ReleaseLaws):
 
 
 TestReleaseLaws = ReleaseLaws.TestCase
-TestReleaseLaws.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestReleaseLaws.settings = examples(150)
 TestWatchedGates = WatchedGates.TestCase
-TestWatchedGates.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestWatchedGates.settings = examples(60)
 
 
 def test_release_succeeds_when_everything_is_healthy() -> None:

@@ -91,17 +91,18 @@ async def _live(release: "WrittenRelease", kubeconfig: Path | None) -> "tuple[Wr
 
 
 def _print(release: "WrittenRelease", made: "MadeFleet", seen: "Preview") -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from backstay.cli.paper import paper
+    from backstay.core.reasons import devices
     from backstay.simulate.rollout.times import spoken
 
-    console = Console(highlight=False)
+    console = paper()
     for notice in (*release.notices, *made.notices):
         console.print(Text(f"note: {notice}", style="dim"))
     versions = ", ".join(str(wanted) for _, wanted in sorted(release.plan.target.items()))
-    console.print(Text(f"plan {release.plan.name}: {versions}, for {seen.devices} devices"))
+    console.print(Text(f"plan {release.plan.name}: {versions}, for {devices(seen.devices)}"))
     console.print()
     rings = Table(box=None, padding=(0, 2), header_style="bold")
     for title in ("ring", "devices", "to change", "at once", "held", "offline", "at best"):
@@ -116,10 +117,10 @@ def _print(release: "WrittenRelease", made: "MadeFleet", seen: "Preview") -> Non
         for what in ring.waits_for:
             console.print(Text(f"  ring {ring.name} also waits for {what}"))
     if seen.left_out:
-        console.print(Text(f"  no ring takes {seen.left_out} devices; they keep what they run"))
+        console.print(Text(f"  no ring takes {devices(seen.left_out)}, and what they run stays"))
     console.print()
     for path in seen.paths:
-        console.print(Text(f"{path.devices} devices with {path.running}"))
+        console.print(Text(f"{devices(path.devices)} with {path.running}"))
         console.print(Text(f"  {path.steps}"))
     console.print()
     if seen.refusals:

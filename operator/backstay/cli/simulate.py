@@ -70,14 +70,14 @@ def simulate(
 
 
 def _print(release: "WrittenRelease", made: "MadeFleet", outcome: "Outcome", plot: Path | None) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from backstay.cli.paper import paper
     from backstay.simulate.rollout.chart import terminal_chart
     from backstay.simulate.rollout.times import on_the_clock, spoken
 
-    console = Console(highlight=False)
+    console = paper()
     for notice in (*release.notices, *made.notices):
         console.print(Text(f"note: {notice}", style="dim"))
     for line in outcome.lines:
@@ -110,6 +110,7 @@ def _print(release: "WrittenRelease", made: "MadeFleet", outcome: "Outcome", plo
 
 def _figures(outcome: "Outcome") -> list[str]:
     """What a person wants to know of a release that went wrong, or right."""
+    from backstay.core.reasons import devices
     from backstay.simulate.rollout.times import spoken
 
     ending = f"it ends {outcome.phase} after {spoken(outcome.ended)}"
@@ -125,9 +126,9 @@ def _figures(outcome: "Outcome") -> list[str]:
             away = (
                 f", of which {outcome.left_bad_unreachable} cannot be reached" if outcome.left_bad_unreachable else ""
             )
-            words.append(f"{outcome.left_bad} devices still run it{away}")
+            words.append(f"{devices(outcome.left_bad)} left on it{away}")
     words += [f"frozen: {frozen}" for frozen in outcome.frozen]
-    words += [f"{count} devices run {versions}" for versions, count in outcome.running.items()]
+    words += [f"{devices(count)} on {versions}" for versions, count in outcome.running.items()]
     words.append(f"{outcome.decisions} decisions, {outcome.orders} orders")
     return words
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from backstay.core.signals import Signal
 from backstay.errors import Refused
 
 _KINDS: Final[Mapping[str, type[Resource]]] = {kind.__name__: kind for kind in (DeviceGroup, HealthRule, Hold)}
-_STAND_IN: Final = "what the plan asks of its health"
+_STAND_IN: Final = Signal("", "what the plan asks of its health", (), maximum=Decimal(1), failure_limit=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,8 @@ def release_of(
         notices.append(
             f"health rule {', '.join(missing)}: not in the file; one signal that blames every plane stands in"
         )
-        stand_ins = tuple(Signal(name, _STAND_IN, tuple(plan.target), failure_limit=3, rule=name) for name in missing)
+        blamed = tuple(plan.target)
+        stand_ins = tuple(replace(_STAND_IN, name=name, blames=blamed, rule=name) for name in missing)
         plan = replace(plan, signals=(*plan.signals, *stand_ins))
     beyond = [str(found) for found in unsupported(document)]
     beyond += [f"HealthRule {name}: {found}" for name in specs for found in unsupported(rules[name])]
