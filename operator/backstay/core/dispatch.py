@@ -181,7 +181,7 @@ def _by_rank(observed: Observed, ready: list[_Ready], number: int) -> Iterator[t
     orders: dict[str, Order] = {}
     chosen: list[Device] = []
     for source, order in ready:
-        found = [source] if isinstance(source, Device) else source.first(max(0, number))
+        found = [source] if isinstance(source, Device) else source.first(number)
         orders.update((device.name, order) for device in found)
         chosen.extend(found)
     return ((device, orders[device.name]) for device in observed.fleet.by_rank(chosen))
@@ -232,7 +232,7 @@ def orders_back(observed: Observed, state: RevisionState, plane: Plane, now: dat
     fleet = observed.fleet
     buckets = [bucket for bucket in fleet.all_buckets() if bucket.kind.takes_part and _is_reached(bucket.kind, state)]
     late_of_kind = Counter(fleet.kind_of(device.name) for device in fleet.late(now))
-    awaited = returning = 0
+    returning, is_awaited = 0, False
     ready: list[_Ready] = []
     troubles: Counter[Because] = Counter()
     for bucket in buckets:
@@ -245,8 +245,8 @@ def orders_back(observed: Observed, state: RevisionState, plane: Plane, now: dat
         if kind.order is not None and (
             kind.order.type is StepType.RETURN or order is None or kind.order.plane is not plane
         ):
-            if kind.is_reachable:
-                awaited += bucket.count - late_of_kind[kind]
+            if kind.is_reachable and bucket.count > late_of_kind[kind]:
+                is_awaited = True
         elif order is None or kind.is_revoked:
             continue
         elif isinstance(order, NoPath):
@@ -254,7 +254,7 @@ def orders_back(observed: Observed, state: RevisionState, plane: Plane, now: dat
         elif kind.has_refused_return:
             troubles[Because(Reason.NOT_ALL_RETURNED, "the order to go back was refused")] += bucket.count
         elif kind.is_reachable:
-            awaited += bucket.count
+            is_awaited = True
             ready.append((bucket, order))
     taking_part = sum(bucket.count for bucket in buckets)
     free = max(RETURNS_IN_FLIGHT, ceil(RETURNS_SHARE * taking_part)) - returning
@@ -269,7 +269,7 @@ def orders_back(observed: Observed, state: RevisionState, plane: Plane, now: dat
     )
     deadlines = tuple(fleet.next_deadline(ring, now) for ring in range(len(observed.plan.rings)))
     wakes = (*deadlines, now) if len(chosen) == MOST_AT_ONCE else deadlines
-    return Orders(tuple(chosen), is_complete=not awaited, because=because, wakes=wakes)
+    return Orders(tuple(chosen), is_complete=not is_awaited, because=because, wakes=wakes)
 
 
 def _is_reached(kind: Kind, state: RevisionState) -> bool:
@@ -307,7 +307,7 @@ def _attempt(device: Device, order: Order, state: RevisionState | None) -> int:
 
 
 def _last_number(device: Device) -> int:
-    return max((device.status(plane).step for plane in Plane), default=0)
+    return max(device.status(plane).step for plane in Plane)
 
 
 def is_held(

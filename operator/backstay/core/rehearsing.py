@@ -16,7 +16,7 @@ from typing import Final, assert_never
 
 from backstay.core.actions import Action, Decision
 from backstay.core.alerts import blocked_alert
-from backstay.core.devices import Device, Drill, PlaneState, StepType, answered_well, deadline_of
+from backstay.core.devices import Device, Drill, PlaneState, Step, StepType, answered_well, deadline_of
 from backstay.core.dispatch import Desk, dispatch, is_held
 from backstay.core.failures import FailureKind, failure_of, is_undelivered
 from backstay.core.fleet import Progress, running_of, version_set
@@ -137,8 +137,8 @@ def _advance(  # noqa: PLR0911 - one answer for each stage
 ) -> tuple[DrillState, Action | None] | str:
     """Where a drill stands after what its device has answered, and its next order; a text says why it has failed."""
     standing = _standing(drill, device, desk)
-    if standing is _Standing.WRONG:
-        return _how_it_ended(device)
+    if device.step is not None and standing is _Standing.WRONG:
+        return _how_it_ended(device, device.step)
     if standing is _Standing.OPEN:
         return drill, None
     match drill.stage:
@@ -201,30 +201,25 @@ def _standing(drill: DrillState, device: Device, desk: Desk) -> _Standing:  # no
         return _Standing.WRONG
     if drill.stage is not DrillStage.BREAKING:
         return _Standing.DONE
-    return _Standing.BROKE if _fell_back_as_told(device) else _Standing.WRONG
+    return _Standing.BROKE if _fell_back_as_told(device, step) else _Standing.WRONG
 
 
-def _fell_back_as_told(device: Device) -> bool:
-    if device.step is None:
-        return False
-    status = device.status(device.step.plane)
-    assignment = device.assigned.get(device.step.plane)
+def _fell_back_as_told(device: Device, step: Step) -> bool:
+    status, assignment = device.status(step.plane), device.assigned.get(step.plane)
     return (
         status.state is PlaneState.ROLLED_BACK
         and failure_of(device) is FailureKind.FAILED_PROBE
         and assignment is not None
-        and not device.runs(device.step.plane, assignment.content)
+        and not device.runs(step.plane, assignment.content)
     )
 
 
-def _how_it_ended(device: Device) -> str:
-    if device.step is None:
-        return "it has no step"
-    status = device.status(device.step.plane)
-    what = f"step {device.step.number} ({device.step.type.lower()} of its {device.step.plane})"
+def _how_it_ended(device: Device, step: Step) -> str:
+    status = device.status(step.plane)
+    what = f"step {step.number} ({step.type.lower()} of its {step.plane})"
     if not device.answered:
         return f"it fell silent during {what}"
-    if device.step.drill is Drill.BREAK and answered_well(device):
+    if step.drill is Drill.BREAK and answered_well(device):
         return f"it confirmed {what}, although it was told to fail a probe"
     return f"{what} ended {status.state} {status.reason}".rstrip()
 

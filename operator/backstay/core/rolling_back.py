@@ -4,8 +4,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from backstay.core.actions import Action, Decision, Dispatch, Freeze
+from backstay.core.actions import Decision, Dispatch, Freeze
 from backstay.core.alerts import provider_alerts
+from backstay.core.devices import DeviceName
 from backstay.core.dispatch import Orders, orders_back
 from backstay.core.fleet import Progress
 from backstay.core.gates import FailedGate, Passed, Waiting
@@ -176,13 +177,14 @@ def _freezes(observed: Observed, state: RevisionState) -> tuple[Freeze, ...]:
 
 def after_rollback(observed: Observed, state: RevisionState, now: datetime) -> Decision:
     """Return the devices that come back late; tell the person what is over, or that it is not."""
-    actions: dict[str, Action] = {}
+    actions: dict[DeviceName, Dispatch] = {}
     wakes: list[datetime | None] = []
     for plane in state.reverted:
         orders = orders_back(observed, state, plane, now)
         wakes.extend(orders.wakes)
         for action in orders.actions:
-            actions.setdefault(getattr(action, "device", ""), action)
+            if isinstance(action, Dispatch):
+                actions.setdefault(action.device, action)
     planes = ", ".join(state.reverted)
     if state.asked_by is not None:
         because = Because(Reason.ROLLBACK_ASKED, f"the {planes} went back: {_cause(state)}")
