@@ -6,16 +6,17 @@ from fractions import Fraction
 
 import pytest
 
-from backstay.core.actions import AlertKind, Withdraw
+from backstay.core.actions import AlertKind, Decision, Dispatch, Withdraw
 from backstay.core.decide import decide
-from backstay.core.devices import PlaneState
+from backstay.core.devices import Device, Drill, PlaneState, StepType
 from backstay.core.holds import Hold
-from backstay.core.plan import Count, RollbackPolicy, Share, Success
+from backstay.core.plan import Count, Ring, RollbackPolicy, Share, Success
 from backstay.core.planes import Plane
 from backstay.core.reasons import Because, Reason
-from backstay.core.revision import Phase
+from backstay.core.revision import DrillStage, DrillState, Phase
 from backstay.core.selectors import Selector
 from backstay.core.signals import Result
+from tests.core.cameras import START, at, cameras, seen, told
 from tests.laws.release_world import FACTORY, RINGS, TARGETS, World, plan_of, release, world_of
 
 
@@ -383,3 +384,48 @@ def test_decide_goes_on_looking_at_devices_while_the_next_versions_are_refused(i
     (flying,) = [device for device in world.truth.values() if device.in_flight]
     assert flying.step is not None
     assert decision.wake_at == (world.now if is_asked else flying.step.expires)
+
+
+REFUSAL = Because(Reason.UNRESOLVED_ARTIFACT, "no such artifact")
+MODEL, OLD = TARGETS["model"][Plane.MODEL], FACTORY[Plane.MODEL]
+
+
+def refused(*devices: Device, phase: Phase = Phase.ROLLING, **changes: object) -> Decision:
+    """A decision about a revision whose plan asks for something else that is refused."""
+    observed = seen(devices, rings=(Ring("everyone", max_failed=Count(9)),))
+    state = at(observed, phase, **changes)
+    return decide(replace(observed, state=state, refusal=REFUSAL), START)
+
+
+def test_refused_plan_takes_back_what_nobody_began_where_a_hold_says_so() -> None:
+    device = told(cameras(1)[0], MODEL)
+    observed = seen([device], rings=(Ring("everyone"),))
+    observed = replace(observed, state=at(observed, Phase.ROLLING), refusal=REFUSAL, holds=(Hold("stop"),))
+    assert [type(action) for action in decide(observed, START).actions] == [Withdraw]
+
+
+def test_refused_plan_returns_those_that_come_back_late() -> None:
+    device = told(cameras(1)[0], MODEL, PlaneState.CONFIRMED)
+    decision = refused(device, phase=Phase.ROLLED_BACK, plane=Plane.MODEL, reverted=(Plane.MODEL,))
+    (order,) = decision.actions
+    assert isinstance(order, Dispatch)
+    assert order.release == OLD
+    assert decision.because == (REFUSAL,)
+
+
+def test_refused_plan_orders_nothing_new_and_rehearses_nothing() -> None:
+    device = told(cameras(1)[0], MODEL, PlaneState.CONFIRMED)
+    drills = (DrillState(device.name, Drill.ROUND_TRIP),)
+    assert refused(*cameras(2)).actions == ()
+    assert refused(device, phase=Phase.REHEARSING, drills=drills).actions == ()
+    back = told(device, OLD, PlaneState.CONFIRMED, step_type=StepType.RETURN, number=8, drill=Drill.ROUND_TRIP)
+    forward = (DrillState(device.name, Drill.ROUND_TRIP, DrillStage.REINSTALLING),)
+    assert refused(back, phase=Phase.REHEARSING, drills=forward).actions == ()
+
+
+def test_refused_plan_of_which_nothing_is_on_record_any_more_stands_still() -> None:
+    failed = told(cameras(1)[0], MODEL, PlaneState.ROLLED_BACK, reason="ProbeFailed: camera")
+    observed = seen([failed])
+    bare = replace(observed, plan=replace(observed.plan, target={}), state=at(observed, Phase.ROLLING), refusal=REFUSAL)
+    decision = decide(bare, START)
+    assert (decision.phase, decision.actions, decision.because) == (Phase.ROLLING, (), (REFUSAL,))

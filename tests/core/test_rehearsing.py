@@ -268,6 +268,14 @@ def test_drill_that_is_kept_back_says_so_and_asks_nothing(keeps: dict[str, objec
     assert decision.because[0] == Because(Reason.HELD, "held or paused in ring lab: eu-0000")
 
 
+def test_all_that_are_kept_back_are_named() -> None:
+    first, second = (told(one, OLD, PlaneState.CONFIRMED, step_type=StepType.RETURN, number=8) for one in confirmed(2))
+    observed = replace(seen([first, second], rings=ring(2)), holds=(Hold("stop"),))
+    drills = tuple(DrillState(one.name, Drill.ROUND_TRIP, DrillStage.REINSTALLING) for one in (first, second))
+    decision = rehearsing(observed, at(observed, Phase.REHEARSING, drills=drills), START)
+    assert decision.because[0].message == "held or paused in ring lab: eu-0000, eu-0001"
+
+
 def test_drill_is_kept_back_by_a_pause_of_the_plan_and_its_way_back_by_no_hold() -> None:
     assert walk(home(), Drill.ROUND_TRIP, DrillStage.REINSTALLING, paused=True).actions == ()
     observed = replace(seen(confirmed(), rings=ring()), holds=(Hold("stop"),))
@@ -329,6 +337,13 @@ def test_device_that_has_not_confirmed_or_keeps_nothing_is_not_chosen() -> None:
     bare = replace(there, planes={**there.planes, Plane.MODEL: replace(there.status(Plane.MODEL), fallback=None)})
     assert chosen([failed], ring())[1] == []
     assert chosen([bare], ring())[1] == []
+
+
+def test_device_that_is_still_half_way_is_not_chosen() -> None:
+    revision = seen([], "v1").fleet.revision
+    half_way = told(cameras(1)[0], MODEL, PlaneState.CONFIRMED, ring="lab", revision=revision)
+    observed = seen([half_way], "v1", rings=ring())
+    assert rehearsing(observed, at(observed, Phase.REHEARSING), START).state.drills == ()
 
 
 def test_device_that_cannot_fall_back_alone_or_was_not_labelled_is_not_broken() -> None:

@@ -118,6 +118,8 @@ def test_large_difference_is_unclear_where_so_few_devices_can_never_be_that_cert
     assert worse_than_baseline(COMPARED, replace(few, p_value=0.3), 1)[0] is Result.PASS
     assert worse_than_baseline(COMPARED, replace(few, difference=0.01), 12)[0] is Result.PASS
     assert worse_than_baseline(COMPARED, Compared(0.2, 1.0, 5, 6, looks=11), 1)[0] is Result.PASS
+    exactly = replace(COMPARED, comparison=Comparison(Direction.DECREASE, Decimal("0.05"), Decimal("0.5")))
+    assert worse_than_baseline(exactly, Compared(0.2, 1.0, 3, 3, looks=9), 1)[0] is Result.PASS
 
 
 @pytest.mark.parametrize(

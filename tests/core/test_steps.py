@@ -2,6 +2,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -170,3 +171,31 @@ def test_release_that_only_the_device_knows_is_named_by_the_device() -> None:
     assert fallback_of(device, Plane.MODEL, KNOWN) is FACTORY[Plane.MODEL]
     assert back_to_running(CAMERA, Plane.MODEL, {}) == Order(StepType.RETURN, alone)
     assert back_to_running(CAMERA, Plane.MODEL, KNOWN) == Order(StepType.RETURN, FACTORY[Plane.MODEL])
+
+
+@pytest.mark.parametrize(
+    ("hold", "goes_back"),
+    [
+        (Hold("for a while", versions=frozenset({(Plane.MODEL, FACTORY[Plane.MODEL].content)}), until=START), True),
+        (
+            Hold(
+                "in eu",
+                Selector.labels(region="eu"),
+                versions=frozenset({(Plane.MODEL, FACTORY[Plane.MODEL].content)}),
+            ),
+            True,
+        ),
+        (Hold("for good", versions=frozenset({(Plane.MODEL, FACTORY[Plane.MODEL].content)})), False),
+    ],
+    ids=lambda value: value.name if isinstance(value, Hold) else "",
+)
+def test_device_goes_back_to_its_fallback_first_unless_that_is_stopped_for_good(hold: Hold, goes_back: bool) -> None:
+    unproven = frozenset({(Plane.MODEL, TARGETS["v1"][Plane.MODEL].content)})
+    device = running(CAMERA, TARGETS["v1"][Plane.MODEL])
+    target = {Plane.MODEL: release(Plane.MODEL, "1.5.0")}
+    seen = observed("v1", unproven)
+    seen = replace(seen, holds=(hold,), plan=replace(seen.plan, target=target))
+    expected = StepType.RETURN if goes_back else StepType.INSTALL
+    found = next_towards_target(device, seen, frozen_versions((hold,), START))
+    assert isinstance(found, Order)
+    assert found.type is expected

@@ -77,5 +77,5 @@ def watch_of(observed: Observed, state: RevisionState) -> Watch | None:
 
 
 def _looks(observed: Observed, window: timedelta) -> int:
-    shortest = min((signal.interval for signal in observed.plan.signals), default=window)
+    shortest = min((signal.interval for signal in observed.plan.signals), default=None)
     return max(1, ceil(window / shortest)) if shortest else 1
