@@ -1,5 +1,6 @@
 """A whole bridge in this process: real handlers, a real client of a small API server, an artifact held in memory."""
 
+import asyncio
 import base64
 import copy
 import hashlib
@@ -204,7 +205,15 @@ class World:
         path = path if path.startswith("/acme") else f"/acme/controller/v1/{name}{path}"
         response = await self.client.request(method, path, headers=sent, **options)
         await response.read()
+        await self.until_written()
         return response
+
+    async def until_written(self) -> None:
+        """Wait until the API server has every answer, as long as it can have it."""
+        for _ in range(100):
+            if not (self.api.up and self.bridge.journal.all()):
+                return
+            await asyncio.sleep(0.005)
 
     async def links(self, name: str = "cam-1") -> dict[str, str]:
         """What a poll links to."""
@@ -246,15 +255,19 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     api, shelf, time = ApiServer(), Shelf(), Time()
     async with TestServer(api.application()) as server, aiohttp.ClientSession() as session:
         kube = KubeClient(session, Configuration(host=str(server.make_url(""))), "test")
-        settings = Settings("acme", "gw-eu", "127.0.0.1", 0, tmp_path)
+        settings = Settings("acme", "gw-eu", "127.0.0.1", 0, tmp_path / "cache", tmp_path / "state")
         bridge = assemble(settings, kube, shelf, shelf, time)
         bridge.key.value = KEY
         await bridge.orders.read()
         async with TestClient(TestServer(bridge.application)) as client:
             found = World(bridge, client, api, shelf, time)
             found.device()
+            answers = asyncio.create_task(bridge.publisher.run_answers())
             yield found
+            answers.cancel()
+            await asyncio.gather(answers, return_exceptions=True)
         await bridge.contents.close()
+        bridge.journal.close()
 
 
 def secret(key: bytes) -> Json:

@@ -93,20 +93,35 @@ async def test_stock_client_ends_unverified_when_it_never_reports_health(world):
     assert (ready["status"], ready["reason"]) == ("False", "Unverified")
 
 
-async def test_feedback_is_not_lost_when_the_api_server_is_away(world):
+async def test_answer_stands_and_is_written_once_when_the_api_server_is_away(world):
     await begun(world)
     await world.health(CONTENT)
     world.api.up = False
-    assert await world.feedback(1, "closed", "success") == 503
-    world.api.up = True
     assert await world.feedback(1, "closed", "success") == 200
+    assert await world.feedback(1, "closed", "success") == 200, "to say it again changes nothing"
+    assert "deploymentBase" not in await world.links()
+    writes = len(world.api.writes)
+    world.api.up = True
+    world.time.seconds += 5
+    await world.bridge.publisher._sweep()
+    await world.bridge.publisher._sweep()
     assert world.model()["state"] == "Confirmed"
+    assert len(world.api.writes) == writes + 1
+    assert world.bridge.journal.all() == []
 
 
 async def test_device_is_told_gone_when_its_object_was_replaced(world):
+    world.order()
+    await world.offered()
+    world.api.objects["edgedevices"]["cam-1"]["metadata"]["uid"] = "another"
+    assert await world.feedback(1, "proceeding") == 410
+
+
+async def test_answer_is_never_written_of_another_object_of_the_same_name(world):
     await begun(world)
     world.api.objects["edgedevices"]["cam-1"]["metadata"]["uid"] = "another"
-    assert await world.feedback(1, "closed", "failure", "NoSpace") == 410
+    assert await world.feedback(1, "closed", "failure", "NoSpace") == 200
+    assert world.model()["state"] == "Downloading"
 
 
 async def test_nothing_is_offered_when_a_hold_stands(world):
@@ -509,7 +524,7 @@ async def test_device_writes_no_lines_of_its_own_into_the_log_when_its_path_has_
     await world.links()
     for fetch in world.bridge.contents._fetches.values():
         await fetch.task
-    world.api.up = False
+    world.bridge.journal.close()
     path = URL("/acme/controller/v1/cam-1/softwaremodules/model/artifacts/x%0aERROR%20forged", encoded=True)
     headers = {"Authorization": f"TargetToken {target_token(KEY, 'cam-1', 1)}"}
     async with world.client.get(path, headers=headers) as response:

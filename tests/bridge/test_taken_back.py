@@ -106,7 +106,7 @@ async def test_download_is_given_up_when_its_step_is_replaced(
 ) -> None:
     world.order(1, **DESIRED)
     assert await world.offered()
-    next(path for path in (tmp_path / "sha256").iterdir()).write_bytes(b"altered on disk")
+    next(path for path in (tmp_path / "cache" / "sha256").iterdir()).write_bytes(b"altered on disk")
     world.shelf.open = False
     power()
     await until(lambda: device.life and device.life.app.download)

@@ -139,9 +139,10 @@ async def running_bridge(sandbox: Sandbox, namespace: str, directory: Path) -> A
             line = (await process.stdout.readline()).decode().strip()
         assert line.startswith(f"bridge {GATEWAY} listening on http://127.0.0.1:"), f"{line!r}: {log.read_text()}"
         yield Process(process, line.rpartition(" ")[2], log)
-        process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
-            assert await process.wait() == 0, log.read_text()
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(10):
+                assert await process.wait() == 0, log.read_text()
     finally:
         if process.returncode is None:
             process.kill()
@@ -205,6 +206,16 @@ async def until_status(kube: KubeClient, namespace: str, name: str, seconds: flo
     raise AssertionError(f"{name} did not get there: {status}")
 
 
+async def until_answered(kube: KubeClient, namespace: str, name: str, number: int = 1) -> Json:
+    """The status once the answer to a step stands in it; the device is told before, when the bridge has it on disk."""
+
+    def is_answered(status: Json) -> bool:
+        found = status.get("planes", {}).get("config", {})
+        return found.get("step") == number and found.get("state") not in {"Idle", "Downloading"}
+
+    return await until_status(kube, namespace, name, 10, is_answered)
+
+
 async def device_of(
     session: aiohttp.ClientSession, bridge: Process, kube: KubeClient, namespace: str, key: bytes, name: str
 ) -> Device:
@@ -241,7 +252,7 @@ async def test_device_installs_what_it_was_ordered_when_it_follows_the_links(
 
     assert await device.health(artifact.content) == 200
     assert await device.feedback(1, "closed", "success") == 200
-    status = await status_of(kube, namespace, "cam-1")
+    status = await until_answered(kube, namespace, "cam-1")
     found = status["planes"]["config"]
     assert (found["state"], found["step"], found["running"]) == ("Confirmed", 1, artifact.content)
     assert found["since"] > since
@@ -264,7 +275,7 @@ async def test_device_that_lies_about_its_version_fails_when_it_claims_success(
     assert await device.feedback(1, "proceeding") == 200
     assert await device.health(OLD) == 200
     assert await device.feedback(1, "closed", "success") == 200
-    found = (await status_of(kube, namespace, "cam-1"))["planes"]["config"]
+    found = (await until_answered(kube, namespace, "cam-1"))["planes"]["config"]
     assert found["state"] == "Failed"
     assert found["reason"].startswith("DigestMismatch")
     assert found["running"] == OLD
@@ -320,7 +331,7 @@ async def test_replaced_step_is_cancelled_first_when_the_device_had_begun_it(
     assert json.loads((await device.ask("GET", cancel))[1])["cancelAction"] == {"stopId": "1"}
     body = {"id": "1", "status": {"execution": "closed", "result": {"finished": "success"}}}
     assert (await device.ask("POST", f"{cancel}/feedback", json=body))[0] == 200
-    found = (await status_of(kube, namespace, "cam-1"))["planes"]["config"]
+    found = (await until_answered(kube, namespace, "cam-1"))["planes"]["config"]
     assert (found["state"], found["step"], found["reason"]) == ("Failed", 1, "Canceled")
     assert (await device.offered()).endswith("/2")
     assert await device.feedback(1, "closed", "success") == 200, "answered already"
@@ -367,27 +378,30 @@ async def test_bridge_can_change_nothing_but_its_statuses_when_it_uses_its_ident
             await bridge.delete(HOLDS, "any", namespace)
 
 
-async def test_feedback_waits_and_is_kept_when_the_api_server_is_away(
-    sandbox, kube, namespace, tenant, bridge, session, artifact
+async def test_answer_stands_when_the_api_server_is_away_and_the_bridge_is_killed_before_it_could_write_it(
+    sandbox, kube, namespace, tenant, session, artifact, tmp_path
 ):
-    device = await device_of(session, bridge, kube, namespace, tenant, "cam-1")
-    await device.health(OLD)
-    await order(kube, namespace, "cam-1", 1, artifact)
-    await device.offered()
-    assert await device.feedback(1, "proceeding") == 200
-    await sandbox.stop("kube-apiserver")
-    try:
-        assert "deploymentBase" in await device.links(), "what has begun goes on"
-        assert await device.health(artifact.content) == 200
-        assert await device.feedback(1, "closed", "success") == 503
-    finally:
-        await sandbox.start_component("kube-apiserver")
-    until = time.monotonic() + 20
-    while (status := await device.feedback(1, "closed", "success")) == 503:
-        assert time.monotonic() < until
-        await asyncio.sleep(0.2)
-    assert status == 200
-    assert (await status_of(kube, namespace, "cam-1"))["planes"]["config"]["state"] == "Confirmed"
+    async with running_bridge(sandbox, namespace, tmp_path) as bridge:
+        device = await device_of(session, bridge, kube, namespace, tenant, "cam-1")
+        await device.health(OLD)
+        await order(kube, namespace, "cam-1", 1, artifact)
+        await device.offered()
+        assert await device.feedback(1, "proceeding") == 200
+        await sandbox.stop("kube-apiserver")
+        try:
+            assert "deploymentBase" in await device.links(), "what has begun goes on"
+            assert await device.health(artifact.content) == 200
+            assert await device.feedback(1, "closed", "success") == 200
+            assert "deploymentBase" not in await device.links(), "it is over for the bridge"
+            bridge.process.kill()
+            await bridge.process.wait()
+        finally:
+            await sandbox.start_component("kube-apiserver")
+    async with running_bridge(sandbox, namespace, tmp_path):
+        confirmed = await until_answered(kube, namespace, "cam-1")
+        assert confirmed["planes"]["config"]["state"] == "Confirmed"
+        await asyncio.sleep(2)
+        assert (await status_of(kube, namespace, "cam-1"))["planes"] == confirmed["planes"], "written once"
 
 
 async def test_answer_is_proved_by_a_new_report_when_the_bridge_was_restarted(
@@ -404,7 +418,7 @@ async def test_answer_is_proved_by_a_new_report_when_the_bridge_was_restarted(
         assert await device.feedback(1, "closed", "success") == 503
         assert await device.health(artifact.content) == 200
         assert await device.feedback(1, "closed", "success") == 200
-    assert (await status_of(kube, namespace, "cam-1"))["planes"]["config"]["state"] == "Confirmed"
+    assert (await until_answered(kube, namespace, "cam-1"))["planes"]["config"]["state"] == "Confirmed"
 
 
 async def test_device_is_offered_nothing_until_its_bytes_are_here_when_the_registry_is_down(

@@ -17,7 +17,7 @@ class BridgeMetrics:
         )
         self._writes = Counter(
             "backstay_bridge_status_writes",
-            "Writes of a device's status: begin, answer, cancel, refusal or health, and what became of them.",
+            "Writes of a device's status: begin, answer or health, and what became of them.",
             ("kind", "result"),
             registry=self._registry,
         )

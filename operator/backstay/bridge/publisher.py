@@ -1,7 +1,8 @@
-"""Writes statuses: at once and answered for where a device waits for it, else when what devices say has settled.
+"""Writes statuses: a beginning while its device waits, an answer as soon as it is kept, the rest when it has settled.
 
 A health report changes nothing in the API server by itself: it is compared with the written status, and only a
-difference is written. So reports cost nothing, an outage of the API server loses nothing, and no write is repeated.
+difference is written. So reports cost nothing, an outage of the API server loses nothing, and no write is repeated. An
+answer is in the journal until it is seen in the written status, also where the answer to the write itself was lost.
 """
 
 import asyncio
@@ -11,12 +12,14 @@ from functools import partial
 from typing import Final
 
 from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
+from backstay.bridge.journal import Journal
 from backstay.bridge.metrics import BridgeMetrics
 from backstay.bridge.records import ServedDevice, device_record
 from backstay.bridge.reports import with_readiness, with_report
 from backstay.bridge.sessions import Session, Sessions
 from backstay.bridge.status import REACHABLE, Condition, Status, difference
 from backstay.bridge.view import View
+from backstay.core.devices import DeviceName
 from backstay.errors import BackstayError, Conflict, NotFound, Refused, Unavailable
 from backstay.ports.clock import Clock
 
@@ -28,6 +31,7 @@ GAP_SECONDS: Final = 3.0
 REFUSED_SECONDS: Final = 60.0
 OUTAGE_PAUSE_SECONDS: Final = 1.0
 WRITES_AT_ONCE: Final = 8
+LAST_WORDS_SECONDS: Final = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +40,18 @@ class Publisher:
     """The one writer of the statuses of this gateway's devices."""
 
     def __init__(
-        self, client: KubeClient, view: View, sessions: Sessions, clock: Clock, metrics: BridgeMetrics
+        self,
+        client: KubeClient,
+        view: View,
+        sessions: Sessions,
+        journal: Journal,
+        clock: Clock,
+        metrics: BridgeMetrics,
     ) -> None:
         self._client = client
+        self._journal = journal
+        self._answered: dict[DeviceName, None] = {}
+        self._bell = asyncio.Event()
         self._view = view
         self._sessions = sessions
         self._clock = clock
@@ -58,12 +71,15 @@ class Publisher:
             NotFound: the EdgeDevice is gone, or another of the same name has taken its place.
             BackstayError: the API server did not take it; nothing was lost, say it again.
         """
-        patch = difference(record.status, self.wanted(record, status))
+        written = self._view.written(record.name)
+        if written is None or written.device.uid != record.device.uid:
+            raise NotFound(f"EdgeDevice {record.name} is gone")
+        patch = difference(written.status, self.wanted(record, status))
         if not patch:
             return
         body = {"metadata": {"uid": record.device.uid}, "status": patch}
         try:
-            written = await self._client.merge_patch(
+            answer = await self._client.merge_patch(
                 EDGE_DEVICES, record.name, body, self._view.namespace, subresource="status"
             )
         except Conflict as error:
@@ -75,7 +91,12 @@ class Publisher:
         self._metrics.status_write(kind, "written")
         session = self._sessions.of(record.name)
         session.next_write, session.differs_since = self._clock.monotonic() + GAP_SECONDS, None
-        self._view.put_answer(device_record(written))
+        self._view.put_answer(device_record(answer))
+
+    def hurry(self, device: DeviceName) -> None:
+        """Write a device's answer next, before all that only has to settle."""
+        self._answered[device] = None
+        self._bell.set()
 
     async def run(self) -> None:
         """Write what has settled, until cancelled."""
@@ -87,41 +108,81 @@ class Publisher:
                 await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
             await asyncio.sleep(SWEEP_SECONDS)
 
+    async def run_answers(self) -> None:
+        """Write answers as they come, until cancelled; what fails is left to the next sweep."""
+        while True:
+            await self._bell.wait()
+            await self.write_answers()
+
+    async def write_answers(self) -> None:
+        """Write the answers that have come since the last time."""
+        self._bell.clear()
+        answered, self._answered = self._answered, {}
+        await self._settle_all(list(answered))
+
+    async def write_last(self) -> None:
+        """Write the answers that are left when the bridge ends; what cannot be written now is, by the next one."""
+        for kept in self._journal.all():
+            self.hurry(kept.device)
+        try:
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                await self.write_answers()
+        except TimeoutError:
+            log.warning("%d answers stay in the journal until a bridge runs here again", len(self._journal.all()))
+
+    async def forget_strangers(self) -> None:
+        """Drop answers of devices that are gone or another gateway's by now; call it when all devices are known."""
+        gone = [kept for kept in self._journal.all() if self._view.written(kept.device) is None]
+        if gone:
+            log.info("%d answers of devices that are no longer served here are dropped", len(gone))
+            await self._journal.forget(gone)
+
     async def _sweep(self) -> None:
         records = self._view.devices()
         self._sessions.keep_only({record.name for record in records})
-        due = [record for record in records if self._is_due(record)]
-        for start in range(0, len(due), WRITES_AT_ONCE):
+        if failed := await self._settle_all([record.name for record in records if self._is_due(record)]):
+            raise failed[0]
+
+    async def _settle_all(self, names: list[DeviceName]) -> list[Unavailable]:
+        """Write some statuses, a few at a time, and give the errors of the first few that failed."""
+        for start in range(0, len(names), WRITES_AT_ONCE):
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._settle(record.name), name=f"write the status of {record.name}")
-                    for record in due[start : start + WRITES_AT_ONCE]
+                    group.create_task(self._settle(name), name=f"write the status of {name}")
+                    for name in names[start : start + WRITES_AT_ONCE]
                 ]
             if failed := [error for task in tasks if (error := task.result())]:
-                raise failed[0]
+                return failed
+        return []
 
-    async def _settle(self, name: str) -> Unavailable | None:
+    async def _settle(self, name: DeviceName) -> Unavailable | None:
         """Write one status; an error is returned, so that it ends no other write that may have been taken already."""
-        async with self._sessions.of(name).lock:
+        session = self._sessions.of(name)
+        async with session.lock:
             if (record := self._view.device(name)) is None:
                 return None
             try:
-                await self.write(record, record.status, "health")
+                news, _ = self._view.unwritten(name)
+                await self.write(record, record.status, "answer" if news else "health")
+                if old := self._view.unwritten(name)[1]:
+                    await self._journal.forget(old)
             except NotFound:
                 log.info("EdgeDevice %s is gone", name)
             except Unavailable as error:
                 # The others' turn comes first: it may be this one write alone that the API server cannot do.
-                self._sessions.of(name).next_write = self._clock.monotonic() + GAP_SECONDS
+                session.next_write = session.retry_at = self._clock.monotonic() + GAP_SECONDS
                 return error
             except Refused as error:
                 # One status that the API server does not take must not keep the others from being written.
-                self._sessions.of(name).next_write = self._clock.monotonic() + REFUSED_SECONDS
+                session.next_write = session.retry_at = self._clock.monotonic() + REFUSED_SECONDS
                 log.error("the status of %s is refused: %s", name, error)  # noqa: TRY400 - the message says all
             return None
 
     def _is_due(self, record: ServedDevice) -> bool:
         """Tell whether the written status lags behind, and has done so for long enough."""
         session, now = self._sessions.of(record.name), self._clock.monotonic()
+        if self._journal.of(record.name):
+            return now >= session.retry_at
         seen = (session.report, record.device.resource_version, self._sessions.reachable(record, now))
         if session.settled == seen:
             return False

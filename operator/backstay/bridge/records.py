@@ -98,6 +98,11 @@ def with_groups(record: ServedDevice, groups: frozenset[str]) -> ServedDevice:
     return replace(record, device=replace(record.device, groups=groups))
 
 
+def with_status(record: ServedDevice, status: Status) -> ServedDevice:
+    """The same device with another status."""
+    return replace(record, status=status, device=replace(record.device, planes=status.planes))
+
+
 def hold_record(item: Json) -> Hold:
     """Read a Hold; one that cannot be read holds everything."""
     try:

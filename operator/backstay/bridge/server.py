@@ -22,6 +22,7 @@ from backstay.bridge.contents import Contents
 from backstay.bridge.ddi import Ddi
 from backstay.bridge.downloads import Downloads
 from backstay.bridge.entrance import BODY_LIMIT_BYTES, errors_as_json
+from backstay.bridge.journal import Journal
 from backstay.bridge.keys import TenantKey
 from backstay.bridge.metrics import CONTENT_TYPE, BridgeMetrics
 from backstay.bridge.orders import OrdersReader
@@ -52,6 +53,9 @@ class Settings:
     host: str
     port: int
     cache: Path
+    """Artifacts; whatever is deleted here is fetched again."""
+    state: Path
+    """What must not be lost: answers that the API server does not have yet."""
     keys: Path | None = None
     poll_seconds: float = 1.0
 
@@ -64,6 +68,7 @@ class Bridge:
     orders: OrdersReader
     key: TenantKey
     sessions: Sessions
+    journal: Journal
     publisher: Publisher
     contents: Contents
     metrics: BridgeMetrics
@@ -77,16 +82,22 @@ class Bridge:
             tasks.create_task(self.informer.run(), name="follow devices")
             tasks.create_task(self.key.run(), name="follow the tenant's key")
             tasks.create_task(self.publisher.run(), name="write statuses")
+            tasks.create_task(self.publisher.run_answers(), name="write answers")
 
 
 def assemble(settings: Settings, client: KubeClient, registry: Registry, verifier: Verifier, clock: Clock) -> Bridge:
-    """Wire a bridge together; nothing runs yet."""
-    view = View(settings.namespace, settings.gateway, clock)
+    """Wire a bridge together; nothing runs yet.
+
+    Raises:
+        Refused: its directory cannot be used.
+    """
+    journal = Journal.open(settings.state)
+    view = View(settings.namespace, settings.gateway, clock, journal)
     sessions = Sessions(clock.monotonic(), settings.poll_seconds)
     metrics = BridgeMetrics()
     orders = OrdersReader(client, view, clock)
     key = TenantKey(client, settings.namespace)
-    publisher = Publisher(client, view, sessions, clock, metrics)
+    publisher = Publisher(client, view, sessions, journal, clock, metrics)
     cache = BlobCache(settings.cache, registry)
     contents = Contents(registry, cache, verifier, clock, metrics.fetch_failed)
     steps = Steps(
@@ -94,6 +105,7 @@ def assemble(settings: Settings, client: KubeClient, registry: Registry, verifie
         orders=orders,
         contents=contents,
         sessions=sessions,
+        journal=journal,
         publisher=publisher,
         clock=clock,
         metrics=metrics,
@@ -127,7 +139,7 @@ def assemble(settings: Settings, client: KubeClient, registry: Registry, verifie
         field_selector=f"spec.gateway={settings.gateway}",
         watch_seconds=DEVICE_WATCH_SECONDS,
     )
-    return Bridge(view, orders, key, sessions, publisher, contents, metrics, application, informer)
+    return Bridge(view, orders, key, sessions, journal, publisher, contents, metrics, application, informer)
 
 
 async def serve(settings: Settings, kubeconfig: Path | None, announce: Callable[[str], None]) -> None:
@@ -147,11 +159,14 @@ async def serve(settings: Settings, kubeconfig: Path | None, announce: Callable[
             where = f"{settings.keys} holds no *.pem or *.pub" if settings.keys else "no --keys"
             log.warning("%s: signatures of artifacts are not checked here", where)
         bridge = assemble(settings, client, registry, verifier_with(public_keys, transport, registry), SystemClock())
+        stack.callback(bridge.journal.close)
         stack.push_async_callback(bridge.contents.close)
+        stack.push_async_callback(bridge.publisher.write_last)
         await bridge.key.read()
         await bridge.orders.read()
         running = await stack.enter_async_context(_running(bridge))
         await _synced(bridge, running)
+        await bridge.publisher.forget_strangers()
         address = await stack.enter_async_context(listening(bridge.application, settings.host, settings.port))
         announce(f"bridge {settings.gateway} listening on {address}")
         await running

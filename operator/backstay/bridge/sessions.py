@@ -31,7 +31,9 @@ class Session:
     settled: tuple[object, ...] | None = None
     """What was compared when the written status last said all that the device says."""
     next_write: float = 0.0
-    """Before this, nothing is written that no answer waits for."""
+    """Before this, nothing is written that is no answer."""
+    retry_at: float = 0.0
+    """Before this, nothing is written again that the API server did not take."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def remember(self, number: int, plane: Plane, content: ContentDigest) -> None:

@@ -13,11 +13,12 @@ from backstay.bridge.contents import ABSENT, Absent, Content, Contents, Ready, R
 from backstay.bridge.entrance import Problem
 from backstay.bridge.feedback import Execution, Feedback
 from backstay.bridge.health import LONGEST_LINE, printable
+from backstay.bridge.journal import Journal, KeptAnswer
 from backstay.bridge.metrics import BridgeMetrics
 from backstay.bridge.orders import OrdersReader
 from backstay.bridge.publisher import Publisher
 from backstay.bridge.records import ServedDevice
-from backstay.bridge.reports import Answer, Unproven, answer_to, with_answer, with_beginning
+from backstay.bridge.reports import Answer, Unproven, answer_to, with_beginning
 from backstay.bridge.sessions import Sessions
 from backstay.bridge.status import Status
 from backstay.bridge.view import View
@@ -55,6 +56,7 @@ class Steps:
         orders: OrdersReader,
         contents: Contents,
         sessions: Sessions,
+        journal: Journal,
         publisher: Publisher,
         clock: Clock,
         metrics: BridgeMetrics,
@@ -63,6 +65,7 @@ class Steps:
         self._orders = orders
         self._contents = contents
         self._sessions = sessions
+        self._journal = journal
         self._publisher = publisher
         self._clock = clock
         self._metrics = metrics
@@ -111,7 +114,7 @@ class Steps:
 
         Raises:
             Problem: the action is over, unknown, or may not begin now.
-            BackstayError: the API server did not take it; the device has to say it again.
+            BackstayError: the API server did not take a beginning, or the disk an answer; it is to be said again.
         """
         async with self._sessions.of(record.name).lock:
             record = self._known(record)
@@ -129,7 +132,7 @@ class Steps:
 
         Raises:
             Problem: the action is not one to give up.
-            BackstayError: the API server did not take it; the device has to say it again.
+            BackstayError: the disk did not take it; the device has to say it again.
         """
         async with self._sessions.of(record.name).lock:
             record = self._known(record)
@@ -139,7 +142,7 @@ class Steps:
                     return
                 raise self._no_action(record, number)
             if feedback.succeeded or feedback.execution is Execution.CANCELED:
-                await self._answer(record, old[0], number, Answer(PlaneState.FAILED, Reason.CANCELED), "cancel")
+                await self._answer(record, old[0], number, Answer(PlaneState.FAILED, Reason.CANCELED))
 
     async def _take_current(self, record: ServedDevice, step: Step, feedback: Feedback) -> None:
         if feedback.is_end:
@@ -153,7 +156,7 @@ class Steps:
             if record.step != step or step.withdrawn:
                 raise Problem(HTTPStatus.GONE, GONE)
             begun = with_beginning(record.status, step.plane, step.number, self._clock.now())
-            await self._write(record, begun, "begin")
+            await self._write(record, begun)
 
     async def _take_superseded(self, record: ServedDevice, plane: Plane, number: int, feedback: Feedback) -> None:
         if feedback.is_end:
@@ -168,12 +171,14 @@ class Steps:
             case Unproven():
                 raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "send a health report first, then say it again")
             case Answer() as answer:
-                await self._answer(record, plane, number, answer, "answer")
+                await self._answer(record, plane, number, answer)
 
-    async def _answer(self, record: ServedDevice, plane: Plane, number: int, answer: Answer, kind: str) -> None:
-        over = with_answer(record.status, plane, number, answer, self._clock.now())
+    async def _answer(self, record: ServedDevice, plane: Plane, number: int, answer: Answer) -> None:
+        """Promise that an answer stands: it is on disk here, and goes to the API server as soon as that takes it."""
+        kept = KeptAnswer(record.name, record.device.uid, plane, number, answer, self._clock.now())
+        await self._journal.keep(kept)
         log.info("%s: step %d of its %s is %s %s", record.name, number, plane, answer.state, answer.reason)
-        await self._write(record, over, kind)
+        self._publisher.hurry(record.name)
 
     async def _refuse(self, record: ServedDevice, step: Step, why: str) -> None:
         if record.device.begun:
@@ -182,11 +187,15 @@ class Steps:
             record = self._known(record)
             if record.step == step and not record.device.answered:
                 reason = printable(f"{Reason.REJECTED}: {why}", LONGEST_LINE)
-                await self._answer(record, step.plane, step.number, Answer(PlaneState.FAILED, reason), "refusal")
+                await self._answer(record, step.plane, step.number, Answer(PlaneState.FAILED, reason))
 
-    async def _write(self, record: ServedDevice, status: Status, kind: str) -> None:
+    async def _write(self, record: ServedDevice, status: Status) -> None:
+        """Write a beginning: the operator counts it, so it stands in the API server before the device starts."""
         try:
-            await self._publisher.write(record, status, kind)
+            if self._view.unwritten(record.name)[0]:
+                # How the step before ended would be lost below the new one.
+                await self._publisher.write(record, record.status, "answer")
+            await self._publisher.write(record, status, "begin")
         except NotFound as error:
             raise Problem(HTTPStatus.GONE, DELETED) from error
 

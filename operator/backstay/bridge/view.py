@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from backstay.adapters.kube.informer import is_newer
-from backstay.bridge.records import ServedDevice, with_groups
+from backstay.bridge.journal import Journal, KeptAnswer
+from backstay.bridge.records import ServedDevice, with_groups, with_status
 from backstay.core.devices import DeviceName, StepType
 from backstay.core.holds import Action, Denial, Hold, MayNotStart, MayStart, may_start
 from backstay.core.planes import ContentDigest, Plane
@@ -28,10 +29,11 @@ class StandingOrders:
 class View:
     """The bridge's copy; it is changed by what the API server says, and asked by every request of a device."""
 
-    def __init__(self, namespace: str, gateway: str, clock: Clock) -> None:
+    def __init__(self, namespace: str, gateway: str, clock: Clock, journal: Journal) -> None:
         self.namespace: Final = namespace
         self.gateway: Final = gateway
         self._clock = clock
+        self._journal = journal
         self._devices: dict[DeviceName, ServedDevice] = {}
         self._orders: StandingOrders | None = None
         self._names: dict[tuple[Plane, ContentDigest], str] = {}
@@ -48,17 +50,37 @@ class View:
         self._orders = orders
 
     def device(self, name: str) -> ServedDevice | None:
-        """A device of this gateway, as a member of the groups that pick it now."""
-        record = self._devices.get(DeviceName(name))
-        if record is None or self._orders is None:
+        """A device of this gateway with all that it has answered, as a member of the groups that pick it now."""
+        if (record := self._devices.get(DeviceName(name))) is None:
+            return None
+        record = self._with_answers(record)
+        if self._orders is None:
             return record
         labels = record.device.labels
         groups = (group for group, selector in self._orders.groups.items() if selector.matches(labels))
         return with_groups(record, frozenset(groups))
 
     def devices(self) -> list[ServedDevice]:
-        """Every device of this gateway, without its groups."""
-        return list(self._devices.values())
+        """Every device of this gateway with all that it has answered, without its groups."""
+        return [self._with_answers(record) for record in self._devices.values()]
+
+    def written(self, name: str) -> ServedDevice | None:
+        """A device of this gateway as it stands in the API server."""
+        return self._devices.get(DeviceName(name))
+
+    def unwritten(self, name: str) -> tuple[list[KeptAnswer], list[KeptAnswer]]:
+        """What a device has answered and its written status lacks, and what of its answers is old news there."""
+        record, kept = self.written(name), self._journal.of(DeviceName(name)).values()
+        if record is None:
+            return [], []
+        news = [one for one in kept if one.is_news_to(record.device.uid, record.status)]
+        return news, [one for one in kept if one not in news]
+
+    def _with_answers(self, record: ServedDevice) -> ServedDevice:
+        for kept in self._journal.of(record.name).values():
+            if kept.is_news_to(record.device.uid, record.status):
+                record = with_status(record, kept.added_to(record.status))
+        return record
 
     def version_of(self, record: ServedDevice, plane: Plane, content: ContentDigest) -> str | None:
         """The operator's name of a content, as assigned to this device or else to any."""

@@ -23,6 +23,12 @@ def run(
     namespace: Annotated[str, typer.Option(help="The tenant's namespace.")],
     gateway: Annotated[str, typer.Option(help="The gateway, as EdgeDevices name it in spec.gateway.")],
     cache: Annotated[Path, typer.Option(help="Directory in which artifacts are kept; nothing else may use it.")],
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of what must not be lost, such as answers of devices. Absent: state/ in the cache."
+        ),
+    ] = None,
     kubeconfig: Annotated[Path | None, typer.Option(help="The bridge's identity. Absent: the Pod's own.")] = None,
     listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 takes a free one.")] = "127.0.0.1:0",
     keys: Annotated[Path | None, typer.Option(help="Directory of public keys that must have signed artifacts.")] = None,
@@ -33,7 +39,7 @@ def run(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     host, port = _address(listen)
-    settings = Settings(namespace, gateway, host, port, cache, keys, poll_seconds)
+    settings = Settings(namespace, gateway, host, port, cache, state or cache / "state", keys, poll_seconds)
 
     async def until_ended() -> None:
         serving = asyncio.create_task(serve(settings, kubeconfig, lambda line: print(line, flush=True)))
