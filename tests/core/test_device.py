@@ -230,3 +230,48 @@ def test_trial_takes_no_longer_when_the_switch_is_told_again() -> None:
     again = advance(advance(QUICK_ON_TRIAL, ONE_GOOD, 110.0).progress, ACTIVATED, 110.0)
     assert again.instructions == ()
     assert again.progress.confirm_by == QUICK_ON_TRIAL.confirm_by
+
+
+def test_slot_that_holds_other_bytes_than_were_ordered_is_left_at_once() -> None:
+    outcome = advance(after(REMOTE, DOWNLOADED, Switching()), Activated(OLD), 100)
+    assert (outcome.progress.state, outcome.instructions) == (
+        PlaneState.ROLLED_BACK,
+        (Instruction.FALL_BACK, Instruction.REPORT),
+    )
+    assert str(outcome.progress.cause) == f"DigestMismatch: the bytes are {OLD}"
+
+
+def test_order_that_is_taken_back_after_the_switch_is_undone_and_before_it_only_ended() -> None:
+    assert advance(ON_TRIAL, Canceled(), 101).instructions == (Instruction.FALL_BACK, Instruction.REPORT)
+    assert advance(after(REMOTE, DOWNLOADED), Canceled(), 101).instructions == (Instruction.REPORT,)
+
+
+def test_device_without_an_order_gives_up_only_what_is_on_trial() -> None:
+    assert advance(Progress(), booted(OLD), 100).instructions == ()
+    assert advance(Progress(), booted(OLD, on_trial=True), 100).instructions == (Instruction.FALL_BACK,)
+    confirmed = advance(ON_TRIAL, GOOD, 101).progress
+    assert advance(confirmed, booted(NEW), 102).instructions == ()
+
+
+def test_proofs_of_an_earlier_trial_do_not_count_for_the_one_after_a_boot() -> None:
+    half = advance(ON_TRIAL, Probed((ProbeResult("camera", passed=True),)), 110).progress
+    again = advance(half, booted(NEW, on_trial=True), 120).progress
+    assert (again.state, again.results, again.confirm_by) == (PlaneState.PENDING_CONFIRM, (), 420)
+
+
+def test_result_is_kept_to_the_last_moment_of_the_window_and_not_at_its_end() -> None:
+    assert advance(ON_TRIAL, BAD, 399.9).progress.results == BAD.results
+    ended = advance(ON_TRIAL, BAD, 400).progress
+    assert (ended.results, str(ended.cause)) == ((), "ConfirmTimeout")
+
+
+def test_every_probe_that_failed_is_named() -> None:
+    both = Probed((ProbeResult("camera", passed=False), ProbeResult("replay", passed=False)))
+    assert str(advance(advance(ON_TRIAL, both, 110).progress, Ticked(), 400).progress.cause) == (
+        "ProbeFailed: camera, replay"
+    )
+
+
+def test_probe_gives_its_settings_by_name() -> None:
+    probe = Probe("camera", "InputPresent", (("input", "camera0"), ("fps", "15")))
+    assert (probe.setting("input"), probe.setting("fps"), probe.setting("none")) == ("camera0", "15", None)

@@ -1,6 +1,7 @@
 """ESP-IDF's choice of the app slot, against Espressif's own answers and ours by hand."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,62 @@ def test_mark_keeps_the_choice_when_it_confirms(otadata: OtaData) -> None:
         assert otadata.written(write).active_entry == Entry.choosing(write.entry.seq, ImageState.VALID)
 
 
+def test_choose_begins_with_the_first_sector_and_goes_on_in_the_other() -> None:
+    label = b"firmware-2.0.0".ljust(20, b"\0")
+    first = choose(OtaData(), 1, 2, ImageState.VALID, label)
+    assert (first.index, first.entry) == (0, Entry.choosing(2, ImageState.VALID, label))
+    second = choose(OtaData().written(first), 0, 2, ImageState.NEW, label)
+    assert (second.index, second.entry) == (1, Entry.choosing(3, ImageState.NEW, label))
+
+
+def test_choose_takes_the_lowest_number_that_means_the_slot() -> None:
+    zero = OtaData((Entry.choosing(0, ImageState.VALID), Entry()))
+    assert choose(zero, 0, 2).entry.seq == 1
+    assert choose(zero, 1, 2).entry.seq == 2
+
+
+@pytest.mark.parametrize(("left", "is_refused"), [(0xFFFFFFFE, False), (0xFFFFFFFF, True)])
+def test_choose_refuses_the_number_that_means_an_erased_entry(left: int, is_refused: bool) -> None:
+    last = OtaData((Entry.choosing(0xFFFFFFFD, ImageState.VALID), Entry()))
+    slot = (left - 1) % 16
+    if is_refused:
+        with pytest.raises(ValueError, match="the sequence numbers are used up at 4294967295: erase the otadata"):
+            choose(last, slot, 16)
+    else:
+        assert choose(last, slot, 16).entry.seq == left
+
+
+def test_entry_of_a_slot_is_the_newest_that_was_written_whole() -> None:
+    old, new = Entry.choosing(1, ImageState.VALID), Entry.choosing(3, ImageState.INVALID)
+    assert OtaData((old, new)).entry_of(0, 2) == new
+    assert OtaData((new, old)).entry_of(0, 2) == new
+    assert OtaData((old, new)).entry_of(1, 2) is None
+    torn = replace(Entry.choosing(5, ImageState.VALID), crc=7)
+    assert OtaData((old, torn)).entry_of(0, 2) == old
+    assert OtaData((old, Entry.choosing(2, ImageState.NEW))).entry_of(1, 3) == Entry.choosing(2, ImageState.NEW)
+
+
+def test_mark_changes_only_a_state_that_is_another() -> None:
+    pending = OtaData((Entry.choosing(1, ImageState.PENDING_VERIFY), Entry()))
+    write = mark(pending, ImageState.VALID)
+    assert write is not None
+    assert (write.index, write.entry.state) == (0, ImageState.VALID)
+    assert mark(pending.written(write), ImageState.VALID) is None
+    assert mark(OtaData(), ImageState.VALID) is None
+
+
+def test_at_reset_ends_one_trial_and_begins_the_next_in_that_order() -> None:
+    both = OtaData((Entry.choosing(1, ImageState.PENDING_VERIFY), Entry.choosing(2, ImageState.NEW)))
+    reset = at_reset(both, 2, factory=False)
+    assert [(write.index, write.entry.state) for write in reset.writes] == [
+        (0, ImageState.ABORTED),
+        (1, ImageState.PENDING_VERIFY),
+    ]
+    assert reset.boots == 1
+    confirmed = OtaData((Entry.choosing(1, ImageState.VALID), Entry()))
+    assert at_reset(confirmed, 2, factory=False).writes == ()
+
+
 def test_choose_refuses_a_slot_that_the_device_lacks() -> None:
     with pytest.raises(ValueError, match="slot 2 does not exist on a device with 2 slots"):
         choose(OtaData(), 2, 2)
@@ -108,7 +165,9 @@ def test_esp32_otadata_refuses_a_dump_when_its_size_is_wrong(size: int, tmp_path
     dump.write_bytes(b"\xff" * size)
     result = CliRunner().invoke(app, ["otadata", str(dump)])
     assert result.exit_code == 2
-    assert "an otadata partition is 8192 bytes" in result.stderr
+    told = " ".join(result.stderr.replace("│", " ").split())
+    found = f"only {size}" if size < 8192 else "more"
+    assert f"an otadata partition is 8192 bytes (two sectors of 4 KiB), this is {found}" in told
     assert result.stdout == ""
 
 
