@@ -3,18 +3,17 @@
 Source: https://eclipse.dev/hawkbit/rest-api/ddi/
 """
 
-import hashlib
 import re
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
-import orjson
 from aiohttp import web
 from yarl import URL
 
 from backstay.bridge.attributes import parse_attributes
-from backstay.bridge.documents import cancel_document, deployment_document, poll_document
+from backstay.bridge.documents import PollAnswer, cancel_document, deployment_document
 from backstay.bridge.downloads import Downloads
 from backstay.bridge.entrance import BASE, Problem, authorized, json_answer, read_json
 from backstay.bridge.feedback import parse_feedback
@@ -84,17 +83,20 @@ class Ddi:
     async def _poll(self, request: web.Request, record: ServedDevice) -> web.Response:
         replaced = record.superseded()
         offer = await self._steps.offer(record)
-        document = poll_document(
+        session = self._sessions.of(record.name)
+        told = PollAnswer(
             base_of(request),
             self._poll_seconds,
             deploy=offer.step.number if offer else None,
             cancel=replaced[1].step if replaced else None,
-            attributes=self._sessions.of(record.name).attributes is None,
+            wants_attributes=session.attributes is None,
         )
-        etag = f'"{hashlib.sha256(orjson.dumps(document)).hexdigest()[:32]}"'
+        if session.poll is None or session.poll[0] != told:
+            session.poll = told, told.body()
+        body, etag = session.poll[1]
         if etag in [found.strip().removeprefix("W/") for found in request.headers.get("If-None-Match", "").split(",")]:
             return web.Response(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": etag})
-        return json_answer(document, headers={"ETag": etag})
+        return web.Response(body=body, content_type="application/json", headers={"ETag": etag})
 
     async def _deployment(self, request: web.Request, record: ServedDevice) -> web.Response:
         offer = await self._steps.offer_of(record, number_in(request))
@@ -135,11 +137,15 @@ def base_of(request: web.Request) -> str:
         Problem: the device does not say how.
     """
     tenant, device = request.match_info["tenant"], request.match_info["device"]
+    return f"{_origin(request.scheme, request.host)}/{tenant}/controller/v1/{device}"
+
+
+@lru_cache(maxsize=64)
+def _origin(scheme: str, host: str) -> str:
     try:
-        origin = URL(f"{request.scheme}://{request.host}").origin()
+        return str(URL(f"{scheme}://{host}").origin())
     except ValueError as error:
         raise Problem(HTTPStatus.BAD_REQUEST, "the header Host names no host") from error
-    return str(origin.with_path(f"/{tenant}/controller/v1/{device}"))
 
 
 def number_in(request: web.Request) -> int:

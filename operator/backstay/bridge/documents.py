@@ -3,8 +3,11 @@
 Source: https://eclipse.dev/hawkbit/rest-api/ddi/
 """
 
+import hashlib
 import re
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+import orjson
 
 from backstay.bridge.contents import Absent, Ready
 from backstay.bridge.records import ServedDevice
@@ -29,19 +32,33 @@ def sleep_text(seconds: float) -> str:
     return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
-def poll_document(base: str, poll_seconds: float, *, deploy: int | None, cancel: int | None, attributes: bool) -> Json:
-    """What a poll answers: where to report, and what there is to do."""
-    links = {"health": f"{base}/health"}
-    if attributes:
-        links["configData"] = f"{base}/configData"
-    if deploy is not None:
-        links["deploymentBase"] = f"{base}/deploymentBase/{deploy}"
-    if cancel is not None:
-        links["cancelAction"] = f"{base}/cancelAction/{cancel}"
-    return {
-        "config": {"polling": {"sleep": sleep_text(poll_seconds)}},
-        "_links": {name: {"href": href} for name, href in links.items()},
-    }
+class PollAnswer(NamedTuple):
+    """All that the answer to a poll depends on; two that are equal are the same bytes."""
+
+    base: str
+    poll_seconds: float
+    deploy: int | None
+    cancel: int | None
+    wants_attributes: bool
+
+    def document(self) -> Json:
+        """Where to report, and what there is to do."""
+        links = {"health": f"{self.base}/health"}
+        if self.wants_attributes:
+            links["configData"] = f"{self.base}/configData"
+        if self.deploy is not None:
+            links["deploymentBase"] = f"{self.base}/deploymentBase/{self.deploy}"
+        if self.cancel is not None:
+            links["cancelAction"] = f"{self.base}/cancelAction/{self.cancel}"
+        return {
+            "config": {"polling": {"sleep": sleep_text(self.poll_seconds)}},
+            "_links": {name: {"href": href} for name, href in links.items()},
+        }
+
+    def body(self) -> tuple[bytes, str]:
+        """The document as bytes, and its ETag."""
+        raw = orjson.dumps(self.document())
+        return raw, f'"{hashlib.sha256(raw).hexdigest()[:32]}"'
 
 
 def cancel_document(number: int) -> Json:

@@ -15,6 +15,8 @@ class BridgeMetrics:
         self._requests = Counter(
             "backstay_bridge_requests", "Requests of devices.", ("route", "status"), registry=self._registry
         )
+        self._counters: dict[tuple[str, int], Counter] = {}
+        """The same counters by what they count: to look one up by its labels costs as much as to answer a poll."""
         self._writes = Counter(
             "backstay_bridge_status_writes",
             "Writes of a device's status: begin, answer or health, and what became of them.",
@@ -38,7 +40,9 @@ class BridgeMetrics:
 
     def request(self, route: str, status: int) -> None:
         """Count a request by the pattern of its path."""
-        self._requests.labels(route, str(status)).inc()
+        if (counter := self._counters.get((route, status))) is None:
+            counter = self._counters[route, status] = self._requests.labels(route, str(status))
+        counter.inc()
 
     def status_write(self, kind: str, result: str) -> None:
         """Count a write of a status."""

@@ -6,11 +6,15 @@ without end. A figure is only shown while it is fresh: Prometheus must see that 
 Source: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 """
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from operator import methodcaller
 from typing import Final
 
+from backstay.bridge.health import HealthReport
 from backstay.bridge.records import ServedDevice
-from backstay.bridge.sessions import Sessions
+from backstay.bridge.sessions import Session, Sessions
 from backstay.bridge.view import View
 from backstay.core.devices import Assignment
 from backstay.core.planes import Plane
@@ -26,7 +30,41 @@ _FIGURES: Final = {
     "temperature_celsius": "Temperature of the chip, by the device.",
 }
 
-Value = Callable[[ServedDevice], float | None]
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A device at one scrape: what all its series share is worked out once."""
+
+    labels: str
+    session: Session
+    report: HealthReport | None
+    """The last report while it is fresh."""
+    reachable: bool | None
+    epoch: float
+    """What a monotonic time is to be added to for Unix time."""
+
+    def failing(self) -> float | None:
+        """How many probes fail, where any were run."""
+        return float(len(self.report.failing)) if self.report and self.report.probed else None
+
+    def last_report(self) -> float | None:
+        """When the device reported last, or was heard if it never does."""
+        return self._unix(self.session.report_at if self.session.report else self.session.contact_at)
+
+    def last_log(self) -> float | None:
+        """When log lines came last."""
+        return self._unix(self.session.log_at)
+
+    def is_reachable(self) -> float | None:
+        """1 while the device checks in, else 0; nothing while nobody can know."""
+        return None if self.reachable is None else float(self.reachable)
+
+    def figure(self, name: str) -> float | None:
+        """One of the device's own figures."""
+        return self.report.resources.get(name) if self.report else None
+
+    def _unix(self, monotonic: float | None) -> float | None:
+        return None if monotonic is None else self.epoch + monotonic
 
 
 class DeviceSeries:
@@ -40,69 +78,40 @@ class DeviceSeries:
     def exposition(self) -> bytes:
         """The series as text."""
         records = sorted(self._view.devices(), key=lambda record: record.name)
-        parts = [_family("device_info", "A device, one series for each of its plans.", map(self._info, records))]
-        families: list[tuple[str, str, Value]] = [
-            *((name, text, self._figure(name)) for name, text in _FIGURES.items()),
-            ("probes_failing", "Probes that fail, by the device.", self._failing),
-            ("device_reachable", "1 while the device checks in as it declared, else 0.", self._reachable),
-            ("last_report_timestamp_seconds", "When the device reported last, in Unix time.", self._last_report),
-            ("last_log_timestamp_seconds", "When log lines of the device came last, in Unix time.", self._last_log),
-        ]
-        for name, text, value in families:
-            parts.append(_family(name, text, (self._sample(record, value) for record in records)))
+        now = self._clock.monotonic()
+        epoch = self._clock.now().timestamp() - now
+        seen = [self._seen(record, now, epoch) for record in records]
+        info = (line for record in records for line in self._info(record))
+        parts = [_family("device_info", "A device, one series for each of its plans.", info)]
+        for name, text in _FIGURES.items():
+            parts.append(_family(name, text, _samples(seen, methodcaller("figure", name))))
+        parts += [_family(name, text, _samples(seen, value)) for name, text, value in _OF_A_DEVICE]
         return "".join(parts).encode()
 
-    def _sample(self, record: ServedDevice, value: Value) -> list[tuple[str, float]]:
-        found = value(record)
-        labels = _labels(("namespace", self._view.namespace), ("device", record.name))
-        return [] if found is None else [(labels, found)]
+    def _seen(self, record: ServedDevice, now: float, epoch: float) -> _Seen:
+        return _Seen(
+            _labels(("namespace", self._view.namespace), ("device", record.name)),
+            self._sessions.of(record.name),
+            self._sessions.figures(record, now),
+            self._sessions.reachable(record, now),
+            epoch,
+        )
 
-    def _figure(self, name: str) -> Value:
-        def value(record: ServedDevice) -> float | None:
-            report = self._sessions.figures(record, self._clock.monotonic())
-            return report.resources.get(name) if report else None
-
-        return value
-
-    def _failing(self, record: ServedDevice) -> float | None:
-        report = self._sessions.figures(record, self._clock.monotonic())
-        return float(len(report.failing)) if report and report.probed else None
-
-    def _reachable(self, record: ServedDevice) -> float | None:
-        found = self._sessions.reachable(record, self._clock.monotonic())
-        return None if found is None else float(found)
-
-    def _last_report(self, record: ServedDevice) -> float | None:
-        session = self._sessions.of(record.name)
-        return self._unix(session.report_at if session.report else session.contact_at)
-
-    def _last_log(self, record: ServedDevice) -> float | None:
-        return self._unix(self._sessions.of(record.name).log_at)
-
-    def _unix(self, monotonic: float | None) -> float | None:
-        if monotonic is None:
-            return None
-        return self._clock.now().timestamp() - (self._clock.monotonic() - monotonic)
-
-    def _info(self, record: ServedDevice) -> list[tuple[str, float]]:
+    def _info(self, record: ServedDevice) -> Iterator[tuple[str, float]]:
         labels = record.device.labels
         versions = [(str(plane), self._version(record, plane)) for plane in Plane]
-        return [
-            (
-                _labels(
-                    ("namespace", self._view.namespace),
-                    ("device", record.name),
-                    *((name, labels.get(name, "")) for name in ("customer", "region", "site")),
-                    ("class", record.device.device_class),
-                    ("plan", plan),
-                    ("revision", revision),
-                    ("ring", ring),
-                    *versions,
-                ),
-                1.0,
+        for plan, revision, ring in _memberships(record) or (("", "", ""),):
+            found = _labels(
+                ("namespace", self._view.namespace),
+                ("device", record.name),
+                *((name, labels.get(name, "")) for name in ("customer", "region", "site")),
+                ("class", record.device.device_class),
+                ("plan", plan),
+                ("revision", revision),
+                ("ring", ring),
+                *versions,
             )
-            for plan, revision, ring in _memberships(record) or (("", "", ""),)
-        ]
+            yield found, 1.0
 
     def _version(self, record: ServedDevice, plane: Plane) -> str:
         running = record.status.plane(plane).running
@@ -125,9 +134,21 @@ def _counter(assignment: Assignment) -> int:
     return int(counter) if counter.isascii() and counter.isdigit() else 0
 
 
-def _family(name: str, text: str, samples: Iterable[list[tuple[str, float]]]) -> str:
+_OF_A_DEVICE: Final[tuple[tuple[str, str, Callable[[_Seen], float | None]], ...]] = (
+    ("probes_failing", "Probes that fail, by the device.", _Seen.failing),
+    ("device_reachable", "1 while the device checks in as it declared, else 0.", _Seen.is_reachable),
+    ("last_report_timestamp_seconds", "When the device reported last, in Unix time.", _Seen.last_report),
+    ("last_log_timestamp_seconds", "When log lines of the device came last, in Unix time.", _Seen.last_log),
+)
+
+
+def _samples(seen: Iterable[_Seen], value: Callable[[_Seen], float | None]) -> Iterator[tuple[str, float]]:
+    return ((one.labels, found) for one in seen if (found := value(one)) is not None)
+
+
+def _family(name: str, text: str, samples: Iterable[tuple[str, float]]) -> str:
     name = f"backstay_{name}"
-    lines = [f"{name}{{{labels}}} {value!r}\n" for found in samples for labels, value in found]
+    lines = [f"{name}{{{labels}}} {value!r}\n" for labels, value in samples]
     return "".join([f"# HELP {name} {text}\n# TYPE {name} gauge\n", *lines]) if lines else ""
 
 
@@ -136,4 +157,9 @@ def _labels(*pairs: tuple[str, str]) -> str:
 
 
 def _escaped(value: str) -> str:
+    if not _TO_ESCAPE.search(value):
+        return value
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+_TO_ESCAPE: Final = re.compile(r'[\\"\n]')

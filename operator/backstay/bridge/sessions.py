@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
+from backstay.bridge.documents import PollAnswer
 from backstay.bridge.health import HealthReport
 from backstay.bridge.records import ServedDevice
 from backstay.core.planes import ContentDigest, Plane
@@ -24,6 +25,8 @@ class Session:
     log_at: float | None = None
     interval: float | None = None
     attributes: dict[str, str] | None = None
+    poll: tuple[PollAnswer, tuple[bytes, str]] | None = None
+    """The last answer to a poll: most polls get the same again."""
     orders: dict[int, tuple[Plane, ContentDigest]] = field(default_factory=dict)
     """What the latest actions were about, so that a late answer to a replaced one can still be judged."""
     differs_since: float | None = None

@@ -1,6 +1,5 @@
 """Tokens of devices and of gateways, computed from the tenant's key so that nothing secret is stored for a device."""
 
-import hashlib
 import hmac
 from dataclasses import dataclass
 from enum import StrEnum
@@ -40,8 +39,11 @@ def parse_authorization(header: str | None) -> Credential | None:
     if not header or len(header) > LONGEST_HEADER:
         return None
     scheme, _, token = header.strip().partition(" ")
-    found = next((known for known in Scheme if known.lower() == scheme.lower()), None)
-    return Credential(found, token.strip()) if found and token.strip() else None
+    found, token = _SCHEMES.get(scheme.lower()), token.strip()
+    return Credential(found, token) if found and token else None
+
+
+_SCHEMES: Final = {scheme.lower(): scheme for scheme in Scheme}
 
 
 def admits(credential: Credential, key: bytes, *, device: str, generation: int, gateway: str) -> bool:
@@ -55,4 +57,4 @@ def admits(credential: Credential, key: bytes, *, device: str, generation: int, 
 
 
 def _mac(key: bytes, text: str) -> str:
-    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(key, text.encode(), "sha256").hex()

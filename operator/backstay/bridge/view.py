@@ -1,7 +1,7 @@
 """What the bridge knows of its namespace: the devices of its gateway, and the tenant's holds and groups."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -26,6 +26,15 @@ class StandingOrders:
     groups: Mapping[str, Selector] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A device as a member of its groups, and by what it was placed so."""
+
+    record: ServedDevice
+    groups: Mapping[str, Selector]
+    placed: ServedDevice
+
+
 class View:
     """The bridge's copy; it is changed by what the API server says, and asked by every request of a device."""
 
@@ -37,6 +46,7 @@ class View:
         self._devices: dict[DeviceName, ServedDevice] = {}
         self._orders: StandingOrders | None = None
         self._names: dict[tuple[Plane, ContentDigest], str] = {}
+        self._placed: dict[DeviceName, _Placed] = {}
 
     @property
     def age(self) -> timedelta:
@@ -47,6 +57,9 @@ class View:
 
     def take_orders(self, orders: StandingOrders) -> None:
         """Rest on a new reading of holds and groups."""
+        if self._orders is not None and self._orders.groups == orders.groups:
+            # The same groups as one object, so that what was placed by them need not be placed again.
+            orders = replace(orders, groups=self._orders.groups)
         self._orders = orders
 
     def device(self, name: str) -> ServedDevice | None:
@@ -54,11 +67,16 @@ class View:
         if (record := self._devices.get(DeviceName(name))) is None:
             return None
         record = self._with_answers(record)
-        if self._orders is None:
-            return record
-        labels = record.device.labels
-        groups = (group for group, selector in self._orders.groups.items() if selector.matches(labels))
-        return with_groups(record, frozenset(groups))
+        return record if self._orders is None else self._place(record, self._orders.groups)
+
+    def _place(self, record: ServedDevice, groups: Mapping[str, Selector]) -> ServedDevice:
+        """The device with the groups that pick it; every poll asks, and mostly nothing has changed."""
+        found = self._placed.get(record.name)
+        if found is None or found.record is not record or found.groups is not groups:
+            labels = record.device.labels
+            names = frozenset(group for group, selector in groups.items() if selector.matches(labels))
+            found = self._placed[record.name] = _Placed(record, groups, with_groups(record, names))
+        return found.placed
 
     def devices(self) -> list[ServedDevice]:
         """Every device of this gateway with all that it has answered, without its groups."""
@@ -107,6 +125,7 @@ class View:
     def remove_device(self, name: str) -> None:
         """Forget a device that was deleted, or that another gateway serves now."""
         self._devices.pop(DeviceName(name), None)
+        self._placed.pop(DeviceName(name), None)
 
     def may_begin(self, record: ServedDevice, now: datetime) -> MayStart | MayNotStart | None:
         """Ask whether the device may begin, or go on with, the step that it was ordered; None if nothing is open."""
