@@ -195,6 +195,7 @@ def test_what_a_device_runs_and_keeps_is_told_by_name(status: PlaneStatus, said:
         (PlaneState.DOWNLOADING, 241, "it has begun, and has another 59 s"),
         (PlaneState.DOWNLOADING, 300, "it has begun, and has been silent past its deadline for 0 s"),
         (PlaneState.DOWNLOADING, 300 + 3600 + 61, "it has begun, and has been silent past its deadline for 1 h 1 min"),
+        (PlaneState.DOWNLOADING, 300 + 3600, "it has begun, and has been silent past its deadline for 1 h 0 min"),
         (PlaneState.DOWNLOADING, 300 + 7199, "it has begun, and has been silent past its deadline for 1 h 59 min"),
         (PlaneState.DOWNLOADING, 300 + 3599, "it has begun, and has been silent past its deadline for 59 min 59 s"),
         (PlaneState.DOWNLOADING, 300 + 60, "it has begun, and has been silent past its deadline for 1 min 0 s"),
