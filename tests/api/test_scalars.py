@@ -12,9 +12,11 @@ from backstay.api.hold import HeldVersion, HoldScope, HoldSpec, summarize
 from backstay.api.releaseplan_status import ReleasePlanSummary
 from backstay.api.scalars import (
     ArtifactReference,
+    ByteQuantity,
     Duration,
     PositiveCountOrPercentage,
     SemVerRange,
+    parse_bytes,
     parse_duration,
     parse_fraction,
 )
@@ -116,3 +118,12 @@ def test_cell_is_cut_when_it_is_longer_than_its_column() -> None:
 def test_hold_summary_says_what_is_held(spec: HoldSpec, cells: tuple[str, str, str]) -> None:
     summary = summarize(spec)
     assert (summary.scope, summary.versions, summary.reason) == cells
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [("1", 1), ("512Mi", 512 * 1024**2), ("8Gi", 8 * 1024**3), ("3Ki", 3072), ("2Ti", 2 * 1024**4)]
+    + [("7k", 7000), ("7M", 7_000_000), ("7G", 7 * 10**9), ("7T", 7 * 10**12)],
+)
+def test_quantity_of_bytes_means_powers_of_1024_with_an_i_and_of_1000_without(text: str, meaning: int) -> None:
+    assert parse_bytes(TypeAdapter(ByteQuantity).validate_python(text)) == meaning

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
@@ -272,3 +273,16 @@ def parse_duration(text: Duration) -> timedelta:
 def parse_fraction(text: Percentage) -> Decimal:
     """The share that a percentage means, from 0 to 1, exactly."""
     return Decimal(text.removesuffix("%")) / 100
+
+
+def parse_bytes(text: ByteQuantity) -> int:
+    """How many bytes a checked quantity means: `512Mi` are 512 * 1024 * 1024, `512M` are 512 million."""
+    number = text.rstrip("KkMGTi")
+    return int(number) * _BYTES[text.removeprefix(number)]
+
+
+_BYTES: Final = MappingProxyType(
+    {"": 1}
+    | {unit: 1000**power for power, unit in enumerate(("k", "M", "G", "T"), start=1)}
+    | {unit: 1024**power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti"), start=1)}
+)

@@ -9,7 +9,7 @@ Absent ─→ being fetched ─→ Ready         offered
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -113,6 +113,12 @@ class Contents:
         """
         description = ready.description
         return await self._cache.path(description.reference.repository, description.content, description.size_bytes)
+
+    def forget(self, contents: Iterable[ContentDigest]) -> None:
+        """These have left the cache: whoever asks for them again starts a fetch."""
+        gone = set(contents)
+        for key in [key for key in self._fetches if key[3] in gone]:
+            del self._fetches[key]
 
     async def close(self) -> None:
         """End fetches that are still running."""

@@ -22,6 +22,7 @@ from backstay.bridge.contents import Contents
 from backstay.bridge.ddi import Ddi
 from backstay.bridge.downloads import Downloads
 from backstay.bridge.entrance import BODY_LIMIT_BYTES, errors_as_json
+from backstay.bridge.housekeeping import Housekeeping
 from backstay.bridge.journal import Journal
 from backstay.bridge.keys import TenantKey
 from backstay.bridge.metrics import CONTENT_TYPE, BridgeMetrics
@@ -40,6 +41,7 @@ from backstay.ports.verify import Verifier
 SYNC_SECONDS: Final = 30.0
 SHUTDOWN_SECONDS: Final = 2.0
 DEVICE_WATCH_SECONDS: Final = 120
+CACHE_LIMIT_BYTES: Final = 8 * 1024**3
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class Settings:
     """Artifacts; whatever is deleted here is fetched again."""
     state: Path
     """What must not be lost: answers that the API server does not have yet."""
+    cache_limit_bytes: int = CACHE_LIMIT_BYTES
     keys: Path | None = None
     poll_seconds: float = 1.0
 
@@ -71,6 +74,7 @@ class Bridge:
     journal: Journal
     publisher: Publisher
     contents: Contents
+    housekeeping: Housekeeping
     metrics: BridgeMetrics
     application: web.Application
     informer: Informer[ServedDevice]
@@ -83,6 +87,7 @@ class Bridge:
             tasks.create_task(self.key.run(), name="follow the tenant's key")
             tasks.create_task(self.publisher.run(), name="write statuses")
             tasks.create_task(self.publisher.run_answers(), name="write answers")
+            tasks.create_task(self.housekeeping.run(), name="trim the cache")
 
 
 def assemble(settings: Settings, client: KubeClient, registry: Registry, verifier: Verifier, clock: Clock) -> Bridge:
@@ -100,6 +105,7 @@ def assemble(settings: Settings, client: KubeClient, registry: Registry, verifie
     publisher = Publisher(client, view, sessions, journal, clock, metrics)
     cache = BlobCache(settings.cache, registry)
     contents = Contents(registry, cache, verifier, clock, metrics.fetch_failed)
+    housekeeping = Housekeeping(cache, contents, view, settings.cache_limit_bytes)
     steps = Steps(
         view=view,
         orders=orders,
@@ -139,7 +145,9 @@ def assemble(settings: Settings, client: KubeClient, registry: Registry, verifie
         field_selector=f"spec.gateway={settings.gateway}",
         watch_seconds=DEVICE_WATCH_SECONDS,
     )
-    return Bridge(view, orders, key, sessions, journal, publisher, contents, metrics, application, informer)
+    return Bridge(
+        view, orders, key, sessions, journal, publisher, contents, housekeeping, metrics, application, informer
+    )
 
 
 async def serve(settings: Settings, kubeconfig: Path | None, announce: Callable[[str], None]) -> None:

@@ -29,6 +29,9 @@ def run(
             help="Directory of what must not be lost, such as answers of devices. Absent: state/ in the cache."
         ),
     ] = None,
+    cache_limit: Annotated[
+        str, typer.Option(help="Beyond this, contents that no device needs leave the cache, as 512Mi or 8Gi.")
+    ] = "8Gi",
     kubeconfig: Annotated[Path | None, typer.Option(help="The bridge's identity. Absent: the Pod's own.")] = None,
     listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 takes a free one.")] = "127.0.0.1:0",
     keys: Annotated[Path | None, typer.Option(help="Directory of public keys that must have signed artifacts.")] = None,
@@ -39,7 +42,9 @@ def run(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     host, port = _address(listen)
-    settings = Settings(namespace, gateway, host, port, cache, state or cache / "state", keys, poll_seconds)
+    settings = Settings(
+        namespace, gateway, host, port, cache, state or cache / "state", _bytes(cache_limit), keys, poll_seconds
+    )
 
     async def until_ended() -> None:
         serving = asyncio.create_task(serve(settings, kubeconfig, lambda line: print(line, flush=True)))
@@ -59,3 +64,15 @@ def _address(listen: str) -> tuple[str, int]:
         message = f"{listen!r} is not HOST:PORT, such as 127.0.0.1:8080"
         raise typer.BadParameter(message, param_hint="--listen")
     return host, int(port)
+
+
+def _bytes(quantity: str) -> int:
+    from pydantic import TypeAdapter, ValidationError
+
+    from backstay.api.scalars import ByteQuantity, parse_bytes
+
+    try:
+        return parse_bytes(TypeAdapter(ByteQuantity).validate_python(quantity))
+    except ValidationError as error:
+        message = f"{quantity!r} is not a quantity of bytes, such as 512Mi or 8Gi"
+        raise typer.BadParameter(message, param_hint="--cache-limit") from error

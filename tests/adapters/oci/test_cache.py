@@ -1,6 +1,7 @@
 """The cache keeps what is right, once, and never serves what is not."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,53 @@ def left_part(directory: Path, blob: Blob, data: bytes) -> None:
     file = directory / "sha256" / f"{blob.digest.removeprefix('sha256:')}.part"
     file.parent.mkdir(parents=True)
     file.write_bytes(data)
+
+
+async def filled(cache: BlobCache, registry: FakeRegistry, *contents: bytes) -> list[Path]:
+    """The files of some contents, asked for in this order and a second apart."""
+    paths = []
+    for index, content in enumerate(contents):
+        registry.put(content)
+        path = await fetched(cache, registry, blob_of(content))
+        os.utime(path, (1_000_000 + index, path.stat().st_mtime))
+        paths.append(path)
+    return paths
+
+
+async def test_cache_gives_up_what_was_asked_for_longest_ago_when_it_is_above_its_limit(
+    tmp_path: Path, registry: FakeRegistry
+) -> None:
+    cache = BlobCache(tmp_path, registry)
+    paths = await filled(cache, registry, b"a" * 100, b"b" * 100, b"c" * 100)
+    assert await cache.trim(300, frozenset()) == []
+    assert await cache.trim(299, frozenset()) == [blob_of(b"a" * 100).digest]
+    assert [path.exists() for path in paths] == [False, True, True]
+    assert (await fetched(cache, registry, blob_of(b"b" * 100))).exists()
+    assert await cache.trim(150, frozenset()) == [blob_of(b"c" * 100).digest], "the other was asked for since"
+    assert (await fetched(cache, registry, blob_of(b"a" * 100))).read_bytes() == b"a" * 100, "it is fetched again"
+
+
+async def test_cache_keeps_what_is_needed_also_above_its_limit(tmp_path: Path, registry: FakeRegistry) -> None:
+    cache = BlobCache(tmp_path, registry)
+    needed = frozenset({blob_of(b"a" * 100).digest, blob_of(b"c" * 100).digest})
+    paths = await filled(cache, registry, b"a" * 100, b"b" * 100, b"c" * 100)
+    assert await cache.trim(0, needed) == [blob_of(b"b" * 100).digest]
+    assert [path.exists() for path in paths] == [True, False, True]
+
+
+async def test_cache_gives_up_a_download_only_when_nobody_has_gone_on_with_it_for_long(
+    tmp_path: Path, registry: FakeRegistry
+) -> None:
+    cache = BlobCache(tmp_path, registry)
+    left_part(tmp_path, blob_of(b"old"), b"o")
+    directory = tmp_path / "sha256"
+    old, new = (directory / f"{blob_of(one).digest.removeprefix('sha256:')}.part" for one in (b"old", b"new"))
+    new.write_bytes(b"n")
+    os.utime(old, (1_000_000, 1_000_000))
+    (directory / "README").write_text("not ours")
+    assert await cache.trim(0, frozenset()) == [blob_of(b"old").digest]
+    assert {path.name for path in directory.iterdir()} == {"README", new.name}
+
+
+async def test_cache_that_has_no_directory_yet_has_nothing_to_give_up(tmp_path: Path, registry: FakeRegistry) -> None:
+    assert await BlobCache(tmp_path / "none", registry).trim(0, frozenset()) == []

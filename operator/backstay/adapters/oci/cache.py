@@ -8,6 +8,8 @@ import asyncio
 import hashlib
 import os
 import re
+import time
+from collections.abc import Container, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,8 @@ from backstay.errors import Unavailable
 from backstay.ports.registry import ArtifactAltered, BadReference, Blob, Registry, Repository
 
 READ_BYTES: Final = 1024 * 1024
+ABANDONED_SECONDS: Final = 7 * 24 * 3600.0
+"""A download that nobody has gone on with for so long is of a version that nobody wants any more."""
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -84,10 +88,45 @@ class BlobCache:
                 raise CacheUnwritable(msg) from error
             return path
 
+    async def trim(self, limit_bytes: int, needed: Container[ContentDigest]) -> list[ContentDigest]:
+        """Delete the blobs that were asked for longest ago until the rest is within the limit; gives what went.
+
+        What is needed stays, also where it alone is above the limit, and so does what is being fetched. Downloads that
+        nobody has gone on with for a week go as well.
+
+        Raises:
+            CacheUnwritable: the directory cannot be read or written.
+        """
+        busy = {digest for digest, lock in self._filling.items() if lock.locked()}
+        try:
+            return await asyncio.to_thread(self._trimmed, limit_bytes, needed, busy)
+        except OSError as error:
+            msg = f"the cache {self._directory} cannot be trimmed: {error}; mend its disk"
+            raise CacheUnwritable(msg) from error
+
+    def _trimmed(
+        self, limit_bytes: int, needed: Container[ContentDigest], busy: Container[ContentDigest]
+    ) -> list[ContentDigest]:
+        files = sorted(_files(self._directory), key=lambda file: file.used)
+        total, gone = sum(file.size_bytes for file in files), []
+        abandoned = time.time() - ABANDONED_SECONDS
+        for file in files:
+            is_old_part = file.is_part and file.used < abandoned
+            is_free = not file.is_part and total > limit_bytes and file.digest not in needed
+            if file.digest in busy or not (is_old_part or is_free):
+                continue
+            file.path.unlink(missing_ok=True)
+            self._verified.pop(file.digest, None)
+            total -= file.size_bytes
+            gone.append(file.digest)
+        return gone
+
     def _holds(self, path: Path, blob: Blob) -> bool:
         fingerprint = _Fingerprint.of(path)
         if fingerprint is None or fingerprint.size_bytes != blob.size_bytes:
             return False
+        # When it was last asked for; the time of modification is left alone, because it is part of the fingerprint.
+        os.utime(path, ns=(time.time_ns(), fingerprint.modified_ns))
         if self._verified.get(blob.digest) != fingerprint:
             with path.open("rb") as file:
                 if f"sha256:{_hash_of(file).hexdigest()}" != blob.digest:
@@ -131,6 +170,27 @@ class BlobCache:
         part.replace(path)
         if fingerprint := _Fingerprint.of(path):
             self._verified[blob.digest] = fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file of the cache."""
+
+    path: Path
+    digest: ContentDigest
+    size_bytes: int
+    used: float
+    """When it was last asked for, or for a part written to, in Unix time."""
+    is_part: bool
+
+
+def _files(directory: Path) -> Iterator[_File]:
+    for path in directory.iterdir() if directory.is_dir() else ():
+        digest = ContentDigest(f"sha256:{path.stem}")
+        if _DIGEST.fullmatch(digest) and path.suffix in {"", ".part"}:
+            found = path.stat()
+            is_part = path.suffix == ".part"
+            yield _File(path, digest, found.st_size, found.st_mtime if is_part else found.st_atime, is_part)
 
 
 def _hash_of(file: BinaryIO) -> _Hash:
