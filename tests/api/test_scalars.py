@@ -122,8 +122,17 @@ def test_hold_summary_says_what_is_held(spec: HoldSpec, cells: tuple[str, str, s
 
 @pytest.mark.parametrize(
     ("text", "meaning"),
-    [("1", 1), ("512Mi", 512 * 1024**2), ("8Gi", 8 * 1024**3), ("3Ki", 3072), ("2Ti", 2 * 1024**4)]
-    + [("7k", 7000), ("7M", 7_000_000), ("7G", 7 * 10**9), ("7T", 7 * 10**12)],
+    [
+        ("1", 1),
+        ("3Ki", 3072),
+        ("512Mi", 512 * 1024**2),
+        ("8Gi", 8 * 1024**3),
+        ("2Ti", 2 * 1024**4),
+        ("7k", 7000),
+        ("7M", 7_000_000),
+        ("7G", 7 * 10**9),
+        ("7T", 7 * 10**12),
+    ],
 )
 def test_quantity_of_bytes_means_powers_of_1024_with_an_i_and_of_1000_without(text: str, meaning: int) -> None:
     assert parse_bytes(TypeAdapter(ByteQuantity).validate_python(text)) == meaning

@@ -5,7 +5,7 @@ meaning.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from types import MappingProxyType
@@ -281,7 +281,7 @@ def parse_bytes(text: ByteQuantity) -> int:
     return int(number) * _BYTES[text.removeprefix(number)]
 
 
-_BYTES: Final = MappingProxyType(
+_BYTES: Final[Mapping[str, int]] = MappingProxyType(
     {"": 1}
     | {unit: 1000**power for power, unit in enumerate(("k", "M", "G", "T"), start=1)}
     | {unit: 1024**power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti"), start=1)}
