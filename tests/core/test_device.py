@@ -242,7 +242,8 @@ def test_slot_that_holds_other_bytes_than_were_ordered_is_left_at_once() -> None
 
 
 def test_order_that_is_taken_back_after_the_switch_is_undone_and_before_it_only_ended() -> None:
-    assert advance(ON_TRIAL, Canceled(), 101).instructions == (Instruction.FALL_BACK, Instruction.REPORT)
+    on_trial = after(REMOTE, DOWNLOADED, Switching(), ACTIVATED)
+    assert advance(on_trial, Canceled(), 101).instructions == (Instruction.FALL_BACK, Instruction.REPORT)
     assert advance(after(REMOTE, DOWNLOADED), Canceled(), 101).instructions == (Instruction.REPORT,)
 
 
@@ -275,3 +276,10 @@ def test_every_probe_that_failed_is_named() -> None:
 def test_probe_gives_its_settings_by_name() -> None:
     probe = Probe("camera", "InputPresent", (("input", "camera0"), ("fps", "15")))
     assert (probe.setting("input"), probe.setting("fps"), probe.setting("none")) == ("camera0", "15", None)
+
+
+def test_record_keeps_why_a_step_failed_to_the_last_word() -> None:
+    failed = after(REMOTE, Refused(Cause(Reason.NO_SPACE, "12 KiB are free")))
+    kept = from_record(to_record(failed))
+    assert str(kept.cause) == "NoSpace: 12 KiB are free"
+    assert kept == failed
