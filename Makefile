@@ -37,6 +37,7 @@ faults: setup
 # What is measured is printed as a table and written to build/bench/*.json; nothing is asserted of it.
 bench: setup
 	@$(VENV)/python -m tests.scale $(SIZES)
+	@$(VENV)/python -m tests.scale.gateway
 
 mutants: setup
 	@$(VENV)/python scripts/mutants.py $(MODULE) $(if $(TESTS),--tests $(TESTS))
