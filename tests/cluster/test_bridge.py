@@ -28,6 +28,8 @@ from backstay.core.planes import Plane
 from backstay.errors import Forbidden
 from backstay.ports.registry import ArtifactDescription, Repository
 from backstay.sandbox import Sandbox
+from demo.processes import free_port
+from tests.bridge.certificates import Authority
 
 ROOT = Path(__file__).parents[2]
 BACKSTAY = (sys.executable, "-c", "from backstay.cli.main import main; main()")
@@ -121,7 +123,9 @@ async def tenant(sandbox: Sandbox, kube: KubeClient, namespace: str) -> bytes:
 
 
 @asynccontextmanager
-async def running_bridge(sandbox: Sandbox, namespace: str, directory: Path) -> AsyncIterator[Process]:
+async def running_bridge(
+    sandbox: Sandbox, namespace: str, directory: Path, *more: str, scheme: str = "http"
+) -> AsyncIterator[Process]:
     """A bridge as users start one, with the rights of its own service account alone."""
     kubeconfig = await sandbox.service_account_kubeconfig(namespace, f"bridge-{GATEWAY}")
     log = directory / "bridge.log"
@@ -129,7 +133,7 @@ async def running_bridge(sandbox: Sandbox, namespace: str, directory: Path) -> A
         process = await asyncio.create_subprocess_exec(
             *BACKSTAY,
             *("bridge", "run", "--kubeconfig", str(kubeconfig), "--namespace", namespace, "--gateway", GATEWAY),
-            *("--listen", "127.0.0.1:0", "--cache", str(directory / "cache")),
+            *("--listen", "127.0.0.1:0", "--cache", str(directory / "cache"), *more),
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
         )
@@ -137,7 +141,7 @@ async def running_bridge(sandbox: Sandbox, namespace: str, directory: Path) -> A
         assert process.stdout is not None
         async with asyncio.timeout(20):
             line = (await process.stdout.readline()).decode().strip()
-        assert line.startswith(f"bridge {GATEWAY} listening on http://127.0.0.1:"), f"{line!r}: {log.read_text()}"
+        assert line.startswith(f"bridge {GATEWAY} listening on {scheme}://127.0.0.1:"), f"{line!r}: {log.read_text()}"
         yield Process(process, line.rpartition(" ")[2], log)
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
@@ -463,6 +467,26 @@ async def test_health_reaches_status_and_metrics_when_a_device_reports_and_falls
         text = await response.text()
     assert f"backstay_device_reachable{{{labels}}} 0.0\n" in text
     assert "backstay_inference_accuracy{" not in text
+
+
+async def test_bridge_serves_devices_in_tls_and_prometheus_beside_them(
+    sandbox, kube, namespace, tenant, session, tmp_path
+):
+    authority = Authority(tmp_path, "ours")
+    authority.issue("bridge", tmp_path / "tls")
+    metrics = f"127.0.0.1:{free_port()}"
+    more = ("--tls", str(tmp_path / "tls"), "--metrics-listen", metrics)
+    await edge_device(kube, namespace, "cam-1")
+    async with running_bridge(sandbox, namespace, tmp_path, *more, scheme="https") as bridge:
+        headers = {"Authorization": f"TargetToken {target_token(tenant, 'cam-1', 1)}"}
+        url, tls = f"{bridge.url}/{namespace}/controller/v1/cam-1", authority.trusted()
+        async with session.get(url, headers=headers, ssl=tls) as response:
+            links = (await response.json())["_links"]
+        assert all(link["href"].startswith("https://127.0.0.1:") for link in links.values())
+        async with session.get(f"{bridge.url}/metrics", ssl=tls) as response:
+            assert response.status == 404, "it is not for devices"
+        async with session.get(f"http://{metrics}/metrics") as response:
+            assert "backstay_device_info{namespace=" in await response.text()
 
 
 async def test_bridge_says_what_is_wrong_when_it_cannot_start(sandbox, kube, namespace, tmp_path):

@@ -115,11 +115,13 @@ def _artifact(base: str, step: Step, ordered: Assignment, content: Ready | Absen
         "filename": filename,
         "hashes": {"sha1": content.sha1, "md5": content.md5, "sha256": sha256},
         "size": content.size_bytes,
-        "_links": {
-            # Stock clients look for either name, and take plain HTTP from `-http` only.
-            "download": {"href": href},
-            "download-http": {"href": href},
-            "md5sum": {"href": f"{href}.MD5SUM"},
-            "md5sum-http": {"href": f"{href}.MD5SUM"},
-        },
+        "_links": _links_to(href),
     }
+
+
+def _links_to(href: str) -> Json:
+    """Stock clients look for either name, and take plain HTTP from `-http` only."""
+    links = {"download": {"href": href}, "md5sum": {"href": f"{href}.MD5SUM"}}
+    if href.startswith("http:"):
+        links |= {f"{name}-http": link for name, link in links.items()}
+    return links

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from backstay.bridge.records import ServedDevice, device_record
 from backstay.bridge.series import DeviceSeries
 from backstay.bridge.sessions import Sessions
 from backstay.bridge.steps import Steps
+from backstay.bridge.tls import Certificate
 from backstay.bridge.view import DeviceListener, View
 from backstay.errors import Refused, Unavailable
 from backstay.ports.clock import Clock
@@ -61,6 +63,12 @@ class Settings:
     cache_limit_bytes: int = CACHE_LIMIT_BYTES
     keys: Path | None = None
     poll_seconds: float = 1.0
+    tls: Path | None = None
+    """Directory of the bridge's certificate; without one devices are served in plain HTTP."""
+    client_authority: Path | None = None
+    """Whose certificates devices must show besides their tokens."""
+    metrics_at: tuple[str, int] | None = None
+    """Where `/metrics` is served alone; without it, beside the devices' paths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +85,16 @@ class Bridge:
     housekeeping: Housekeeping
     metrics: BridgeMetrics
     application: web.Application
+    """What devices ask."""
+    scraped: web.Application
+    """What Prometheus asks: the same as the devices', unless it has an address of its own."""
     informer: Informer[ServedDevice]
 
-    async def run(self) -> None:
-        """Follow the API server and write statuses until cancelled."""
+    async def run(self, certificate: Certificate | None = None) -> None:
+        """Follow the API server, write statuses and take up a renewed certificate until cancelled."""
         async with asyncio.TaskGroup() as tasks:
+            if certificate is not None:
+                tasks.create_task(certificate.run(), name="follow the certificate")
             tasks.create_task(self.orders.run(), name="follow holds")
             tasks.create_task(self.informer.run(), name="follow devices")
             tasks.create_task(self.key.run(), name="follow the tenant's key")
@@ -134,7 +147,9 @@ def assemble(settings: Settings, client: KubeClient, registry: Registry, verifie
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     application = web.Application(client_max_size=BODY_LIMIT_BYTES, middlewares=[errors_as_json(metrics.request)])
-    application.add_routes([web.get("/metrics", exposition), *ddi.routes()])
+    application.add_routes(ddi.routes())
+    scraped = application if settings.metrics_at is None else web.Application()
+    scraped.add_routes([web.get("/metrics", exposition)])
     informer = Informer(
         client,
         EDGE_DEVICES,
@@ -146,7 +161,18 @@ def assemble(settings: Settings, client: KubeClient, registry: Registry, verifie
         watch_seconds=DEVICE_WATCH_SECONDS,
     )
     return Bridge(
-        view, orders, key, sessions, journal, publisher, contents, housekeeping, metrics, application, informer
+        view=view,
+        orders=orders,
+        key=key,
+        sessions=sessions,
+        journal=journal,
+        publisher=publisher,
+        contents=contents,
+        housekeeping=housekeeping,
+        metrics=metrics,
+        application=application,
+        scraped=scraped,
+        informer=informer,
     )
 
 
@@ -154,7 +180,8 @@ async def serve(settings: Settings, kubeconfig: Path | None, announce: Callable[
     """Run a bridge until cancelled; `announce` is told its address once it listens.
 
     Raises:
-        Refused: the kubeconfig, the tenant's key, the identity's rights, the keys or the address are not usable.
+        Refused: the kubeconfig, the tenant's key, the identity's rights, the keys, the certificate or the address are
+            not usable.
         Unavailable: the API server does not answer.
     """
     async with AsyncExitStack() as stack:
@@ -172,16 +199,22 @@ async def serve(settings: Settings, kubeconfig: Path | None, announce: Callable[
         stack.push_async_callback(bridge.publisher.write_last)
         await bridge.key.read()
         await bridge.orders.read()
-        running = await stack.enter_async_context(_running(bridge))
+        certificate = None if settings.tls is None else Certificate(settings.tls, settings.client_authority)
+        running = await stack.enter_async_context(_running(bridge, certificate))
         await _synced(bridge, running)
         await bridge.publisher.forget_strangers()
-        address = await stack.enter_async_context(listening(bridge.application, settings.host, settings.port))
+        if settings.metrics_at is not None:
+            await stack.enter_async_context(listening(bridge.scraped, *settings.metrics_at))
+        tls = None if certificate is None else certificate.context
+        address = await stack.enter_async_context(listening(bridge.application, settings.host, settings.port, tls))
         announce(f"bridge {settings.gateway} listening on {address}")
         await running
 
 
 @asynccontextmanager
-async def listening(application: web.Application, host: str, port: int) -> AsyncIterator[str]:
+async def listening(
+    application: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
     """Serve an application; port 0 takes a free one. Yields its address.
 
     Raises:
@@ -190,19 +223,19 @@ async def listening(application: web.Application, host: str, port: int) -> Async
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
+        site = web.TCPSite(runner, host, port, ssl_context=tls)
         try:
             await site.start()
         except OSError as error:
             raise Refused(f"the bridge cannot listen on {host}:{port}: {error}; choose another --listen") from error
-        yield f"http://{host}:{runner.addresses[0][1]}"
+        yield f"{'http' if tls is None else 'https'}://{host}:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 
 
 @asynccontextmanager
-async def _running(bridge: Bridge) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(bridge.run(), name="bridge")
+async def _running(bridge: Bridge, certificate: Certificate | None) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(bridge.run(certificate), name="bridge")
     try:
         yield task
     finally:

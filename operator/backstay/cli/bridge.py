@@ -35,6 +35,15 @@ def run(
     kubeconfig: Annotated[Path | None, typer.Option(help="The bridge's identity. Absent: the Pod's own.")] = None,
     listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 takes a free one.")] = "127.0.0.1:0",
     keys: Annotated[Path | None, typer.Option(help="Directory of public keys that must have signed artifacts.")] = None,
+    tls: Annotated[
+        Path | None, typer.Option(help="Directory with tls.crt and tls.key; renewals are taken up. Absent: plain HTTP.")
+    ] = None,
+    client_ca: Annotated[
+        Path | None, typer.Option(help="With --tls: devices must show a certificate of this authority (PEM).")
+    ] = None,
+    metrics_listen: Annotated[
+        str | None, typer.Option(help="HOST:PORT of /metrics alone. Absent: beside the devices' paths.")
+    ] = None,
     poll_seconds: Annotated[float, typer.Option(min=1, help="How often devices are asked to poll.")] = 1.0,
 ) -> None:
     """Serve DDI to the devices of one gateway until ended by SIGTERM or Ctrl-C."""
@@ -42,8 +51,21 @@ def run(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     host, port = _address(listen)
+    if client_ca is not None and tls is None:
+        raise typer.BadParameter("devices can show certificates only with --tls", param_hint="--client-ca")
     settings = Settings(
-        namespace, gateway, host, port, cache, state or cache / "state", _bytes(cache_limit), keys, poll_seconds
+        namespace=namespace,
+        gateway=gateway,
+        host=host,
+        port=port,
+        cache=cache,
+        state=state or cache / "state",
+        cache_limit_bytes=_bytes(cache_limit),
+        keys=keys,
+        poll_seconds=poll_seconds,
+        tls=tls,
+        client_authority=client_ca,
+        metrics_at=None if metrics_listen is None else _address(metrics_listen, "--metrics-listen"),
     )
 
     async def until_ended() -> None:
@@ -58,11 +80,11 @@ def run(
     asyncio.run(until_ended())
 
 
-def _address(listen: str) -> tuple[str, int]:
+def _address(listen: str, option: str = "--listen") -> tuple[str, int]:
     host, _, port = listen.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port) > LAST_PORT:
         message = f"{listen!r} is not HOST:PORT, such as 127.0.0.1:8080"
-        raise typer.BadParameter(message, param_hint="--listen")
+        raise typer.BadParameter(message, param_hint=option)
     return host, int(port)
 
 
