@@ -532,3 +532,116 @@ async def test_device_writes_no_lines_of_its_own_into_the_log_when_its_path_has_
     told = [record.getMessage() for record in caplog.records if "forged" in record.getMessage()]
     assert told
     assert not any("\n" in line for line in told)
+
+
+async def test_poll_links_to_what_was_installed_last_and_that_is_told_without_bytes(world):
+    await begun(world)
+    assert "installedBase" not in await world.links()
+    await world.health(CONTENT)
+    assert await world.feedback(1, "closed", "success", "it runs") == 200
+    assert (await world.links())["installedBase"] == "/installedBase/1"
+    found = await (await world.ask("GET", "/installedBase/1?actionHistory=-1")).json()
+    (chunk,) = found["deployment"]["chunks"]
+    assert (found["id"], chunk["part"], chunk["version"]) == ("1", "model", "7.2.0")
+    (artifact,) = chunk["artifacts"]
+    assert (artifact["hashes"], artifact["_links"]) == ({"sha256": CONTENT.removeprefix("sha256:")}, {})
+    assert found["actionHistory"] == {"status": "FINISHED", "messages": ["it runs"]}
+    assert (await world.ask("GET", "/installedBase/2")).status == 404
+    world.time.seconds += 5
+    await world.health(OLD)
+    await world.bridge.publisher._sweep()
+    assert "installedBase" not in await world.links(), "it has fallen back since"
+
+
+@pytest.mark.parametrize(
+    ("asked", "messages"),
+    [("", None), ("0", None), ("1", ["second"]), ("2", ["second", "first"]), ("-1", ["second", "first"])],
+)
+async def test_history_of_an_action_is_told_as_far_as_the_device_asks(world, asked, messages):
+    await begun(world)
+    assert await world.feedback(1, "proceeding", "none", "first") == 200
+    assert await world.feedback(1, "proceeding", "none", "second") == 200
+    path = f"/deploymentBase/1?actionHistory={asked}" if asked else "/deploymentBase/1"
+    found = (await (await world.ask("GET", path)).json()).get("actionHistory")
+    assert found == (None if messages is None else {"status": "RUNNING", "messages": messages})
+
+
+async def test_history_keeps_the_last_messages_only(world):
+    await begun(world)
+    for number in range(50):
+        assert await world.feedback(1, "proceeding", "none", f"line {number}") == 200
+    found = await (await world.ask("GET", "/deploymentBase/1?actionHistory=999")).json()
+    assert found["actionHistory"]["messages"] == [f"line {number}" for number in range(49, 29, -1)]
+
+
+@pytest.mark.parametrize("asked", ["x", "-2", "1000", "1.5"])
+async def test_history_is_refused_by_name_when_its_length_is_none(world, asked):
+    await begun(world)
+    response = await world.ask("GET", f"/deploymentBase/1?actionHistory={asked}")
+    assert response.status == 400
+    assert "actionHistory" in (await response.json())["message"]
+
+
+async def test_artifacts_of_a_module_are_listed_while_their_step_is_open(world):
+    assert await (await world.ask("GET", "/softwaremodules/model/artifacts")).json() == []
+    world.order()
+    await world.offered()
+    (artifact,) = await (await world.ask("GET", "/softwaremodules/model/artifacts")).json()
+    deployment = await (await world.ask("GET", "/deploymentBase/1")).json()
+    assert [artifact] == deployment["deployment"]["chunks"][0]["artifacts"]
+    assert await (await world.ask("GET", "/softwaremodules/config/artifacts")).json() == []
+
+
+async def test_everything_that_is_offered_is_confirmed_by_the_plan(world):
+    found = await (await world.ask("GET", "/confirmationBase")).json()
+    assert found["autoConfirm"]["active"] is True
+    assert "confirmationBase" not in await world.links(), "nothing waits there"
+    assert (await world.ask("POST", "/confirmationBase/activateAutoConfirm", json={})).status == 200
+    off = await world.ask("POST", "/confirmationBase/deactivateAutoConfirm")
+    assert (off.status, (await off.json())["errorCode"]) == (409, "Conflict")
+    assert (await world.ask("GET", "/confirmationBase/1")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"If-None-Match": f'"{CONTENT}"'}, 304),
+        ({"If-None-Match": f'"other", W/"{CONTENT}"'}, 304),
+        ({"If-None-Match": "*"}, 304),
+        ({"If-None-Match": '"other"'}, 200),
+        ({"If-Match": f'"{CONTENT}"'}, 200),
+        ({"If-Match": "*"}, 200),
+        ({"If-Match": '"other"'}, 412),
+        ({"If-Match": f'W/"{CONTENT}"'}, 412),
+        ({"If-Match": '"other"', "Range": "bytes=0-1"}, 412),
+    ],
+)
+async def test_artifact_is_sent_only_under_the_conditions_that_the_device_names(world, headers, status):
+    world.order()
+    await world.offered()
+    response = await world.ask("GET", "/softwaremodules/model/artifacts/model-7.2.0.bin", headers=headers)
+    assert response.status == status
+    assert response.headers["ETag"] == f'"{CONTENT}"'
+
+
+@pytest.mark.parametrize("execution", ["proceeding", "scheduled", "resumed", "download", "downloaded"])
+async def test_step_begins_with_any_word_that_is_no_end_and_extras_of_other_clients_are_let_pass(world, execution):
+    world.order()
+    await world.offered()
+    status = {
+        "execution": execution,
+        "result": {"finished": "none", "progress": {"cnt": 2, "of": 5}},
+        "code": 200,
+        "details": ["still busy"],
+    }
+    body = {"id": "1", "time": "20260105T120000", "timestamp": 1767614400000, "status": status}
+    assert (await world.ask("POST", "/deploymentBase/1/feedback", json=body)).status == 200
+    assert world.model()["state"] == "Downloading"
+
+
+@pytest.mark.parametrize(("execution", "reason"), [("canceled", "Canceled"), ("rejected", "Rejected")])
+async def test_step_that_a_device_ends_in_other_words_has_failed(world, execution, reason):
+    await begun(world)
+    assert await world.feedback(1, execution) == 200
+    assert world.model()["state"] == "Failed"
+    assert world.model()["reason"].startswith(reason)

@@ -5,17 +5,22 @@ Source: https://eclipse.dev/hawkbit/rest-api/ddi/
 
 import re
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
-from yarl import URL
 
 from backstay.bridge.attributes import parse_attributes
-from backstay.bridge.documents import PollAnswer, cancel_document, deployment_document
+from backstay.bridge.documents import (
+    PollAnswer,
+    cancel_document,
+    confirmation_document,
+    deployment_document,
+    history_document,
+    installed_document,
+)
 from backstay.bridge.downloads import Downloads
-from backstay.bridge.entrance import BASE, Problem, authorized, json_answer, read_json
+from backstay.bridge.entrance import BASE, Problem, authorized, base_of, json_answer, read_json
 from backstay.bridge.feedback import parse_feedback
 from backstay.bridge.health import parse_health
 from backstay.bridge.keys import TenantKey
@@ -26,6 +31,7 @@ from backstay.bridge.steps import UNKNOWN, Steps
 from backstay.bridge.view import View
 from backstay.ports.clock import Clock
 
+_HISTORY: Final = re.compile(r"-1|[0-9]{1,3}")
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,15}")
 
 DeviceHandler = Callable[[web.Request, ServedDevice], Awaitable[web.StreamResponse]]
@@ -57,7 +63,7 @@ class Ddi:
 
     def routes(self) -> list[web.RouteDef]:
         """Every path, with its method."""
-        artifact = f"{BASE}/softwaremodules/{{module}}/artifacts/{{filename}}"
+        artifacts = f"{BASE}/softwaremodules/{{module}}/artifacts"
         routes = (
             ("GET", BASE, self._poll),
             ("GET", f"{BASE}/deploymentBase/{{number}}", self._deployment),
@@ -66,7 +72,12 @@ class Ddi:
             ("POST", f"{BASE}/cancelAction/{{number}}/feedback", self._cancellation_feedback),
             ("PUT", f"{BASE}/configData", self._attributes),
             ("POST", f"{BASE}/health", self._health),
-            ("GET", artifact, self._downloads.answer),
+            ("GET", f"{BASE}/installedBase/{{number}}", self._installed),
+            ("GET", f"{BASE}/confirmationBase", self._confirmation),
+            ("POST", f"{BASE}/confirmationBase/activateAutoConfirm", self._confirm_all),
+            ("POST", f"{BASE}/confirmationBase/deactivateAutoConfirm", self._confirm_none),
+            ("GET", artifacts, self._downloads.listing),
+            ("GET", f"{artifacts}/{{filename}}", self._downloads.answer),
         )
         return [web.route(method, path, self._for_device(handler)) for method, path, handler in routes]
 
@@ -89,6 +100,7 @@ class Ddi:
             self._poll_seconds,
             deploy=offer.step.number if offer else None,
             cancel=replaced[1].step if replaced else None,
+            installed=installed[0] if (installed := record.installed()) else None,
             wants_attributes=session.attributes is None,
         )
         if session.poll is None or session.poll[0] != told:
@@ -101,7 +113,38 @@ class Ddi:
     async def _deployment(self, request: web.Request, record: ServedDevice) -> web.Response:
         offer = await self._steps.offer_of(record, number_in(request))
         known = self._view.device(record.name) or record
-        return json_answer(deployment_document(base_of(request), known, offer.step, offer.ordered, offer.content))
+        document = deployment_document(base_of(request), known, offer.step, offer.ordered, offer.content)
+        return json_answer(document | self._history(request, known, offer.step.number, "RUNNING"))
+
+    async def _installed(self, request: web.Request, record: ServedDevice) -> web.Response:
+        number, installed = number_in(request), record.installed()
+        if installed is None or installed[0] != number:
+            raise Problem(HTTPStatus.NOT_FOUND, UNKNOWN)
+        document = installed_document(*installed)
+        return json_answer(document | self._history(request, record, number, "FINISHED"))
+
+    def _history(self, request: web.Request, record: ServedDevice, number: int, status: str) -> dict[str, object]:
+        """As many messages as the device asks for: none by default, all with -1."""
+        asked = request.query.get("actionHistory", "0")
+        if not _HISTORY.fullmatch(asked):
+            raise Problem(HTTPStatus.BAD_REQUEST, "actionHistory must be a number of messages, or -1 for all")
+        if (most := int(asked)) == 0:
+            return {}
+        messages = list(self._sessions.of(record.name).messages.get(number, ()))
+        return {"actionHistory": history_document(status, messages if most < 0 else messages[:most])}
+
+    async def _confirmation(self, request: web.Request, record: ServedDevice) -> web.Response:
+        del record
+        return json_answer(confirmation_document(base_of(request)))
+
+    async def _confirm_all(self, request: web.Request, record: ServedDevice) -> web.Response:
+        """It is so already."""
+        del request, record
+        return web.Response()
+
+    async def _confirm_none(self, request: web.Request, record: ServedDevice) -> web.Response:
+        del request, record
+        raise Problem(HTTPStatus.CONFLICT, "a plan's own approval decides, and a device cannot ask for another")
 
     async def _feedback(self, request: web.Request, record: ServedDevice) -> web.Response:
         number = number_in(request)
@@ -128,24 +171,6 @@ class Ddi:
         report = parse_health(await read_json(request))
         self._sessions.of(record.name).heard(report, self._clock.monotonic())
         return web.Response()
-
-
-def base_of(request: web.Request) -> str:
-    """The address of the device's own paths, as the device reached the bridge.
-
-    Raises:
-        Problem: the device does not say how.
-    """
-    tenant, device = request.match_info["tenant"], request.match_info["device"]
-    return f"{_origin(request.scheme, request.host)}/{tenant}/controller/v1/{device}"
-
-
-@lru_cache(maxsize=64)
-def _origin(scheme: str, host: str) -> str:
-    try:
-        return str(URL(f"{scheme}://{host}").origin())
-    except ValueError as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, "the header Host names no host") from error
 
 
 def number_in(request: web.Request) -> int:

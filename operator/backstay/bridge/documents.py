@@ -5,13 +5,16 @@ Source: https://eclipse.dev/hawkbit/rest-api/ddi/
 
 import hashlib
 import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import orjson
 
-from backstay.bridge.contents import Absent, Ready
+from backstay.bridge.contents import ABSENT, Absent, Ready
 from backstay.bridge.records import ServedDevice
 from backstay.core.devices import Assignment, Step
+from backstay.core.planes import Plane
 
 Json = dict[str, Any]
 
@@ -39,6 +42,7 @@ class PollAnswer(NamedTuple):
     poll_seconds: float
     deploy: int | None
     cancel: int | None
+    installed: int | None
     wants_attributes: bool
 
     def document(self) -> Json:
@@ -50,6 +54,8 @@ class PollAnswer(NamedTuple):
             links["deploymentBase"] = f"{self.base}/deploymentBase/{self.deploy}"
         if self.cancel is not None:
             links["cancelAction"] = f"{self.base}/cancelAction/{self.cancel}"
+        if self.installed is not None:
+            links["installedBase"] = f"{self.base}/installedBase/{self.installed}"
         return {
             "config": {"polling": {"sleep": sleep_text(self.poll_seconds)}},
             "_links": {name: {"href": href} for name, href in links.items()},
@@ -72,18 +78,7 @@ def deployment_document(
     """One step: one chunk for its plane, and what the device needs to prove it and to undo it by itself."""
     return {
         "id": str(step.number),
-        "deployment": {
-            "download": "forced",
-            "update": "forced",
-            "chunks": [
-                {
-                    "part": str(step.plane),
-                    "version": ordered.version,
-                    "name": str(step.plane),
-                    "artifacts": [_artifact(base, step, ordered, content)],
-                }
-            ],
-        },
+        "deployment": _deployment(step.plane, ordered, artifact_document(base, step.plane, ordered, content)),
         "backstay": {
             "plane": str(step.plane),
             "type": str(step.type),
@@ -97,6 +92,38 @@ def deployment_document(
     }
 
 
+def installed_document(number: int, plane: Plane, installed: Assignment) -> Json:
+    """What the device installed last: it holds the bytes itself, so there is no link to them."""
+    artifact = artifact_document("", plane, installed, ABSENT)
+    return {"id": str(number), "deployment": _deployment(plane, installed, artifact)}
+
+
+def _deployment(plane: Plane, ordered: Assignment, artifact: Json) -> Json:
+    """Both parts are forced: whether and when a device changes was decided before the step was offered."""
+    chunk = {"part": str(plane), "version": ordered.version, "name": str(plane), "artifacts": [artifact]}
+    return {"download": "forced", "update": "forced", "chunks": [chunk]}
+
+
+def history_document(status: str, messages: Iterable[str]) -> Json:
+    """What the device has said of an action, the newest first."""
+    return {"status": status, "messages": list(messages)}
+
+
+AUTO_CONFIRM: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "active": True,
+        "initiator": "backstay",
+        "remark": "a plan's own approval decides before anything is offered; what is offered may be installed",
+    }
+)
+
+
+def confirmation_document(base: str) -> Json:
+    """Nothing ever waits for somebody at the device, so no poll links here; it is for clients that ask all the same."""
+    link = f"{base}/confirmationBase/deactivateAutoConfirm"
+    return {"autoConfirm": dict(AUTO_CONFIRM), "_links": {"deactivateAutoConfirm": {"href": link}}}
+
+
 def _requires(ordered: Assignment, content: Ready | Absent) -> dict[str, str]:
     """What the order says, with the plan's own ranges; the artifact's alone where the order is silent."""
     if ordered.requires:
@@ -104,13 +131,14 @@ def _requires(ordered: Assignment, content: Ready | Absent) -> dict[str, str]:
     return dict(content.requires) if isinstance(content, Ready) else {}
 
 
-def _artifact(base: str, step: Step, ordered: Assignment, content: Ready | Absent) -> Json:
-    filename = filename_of(step.plane, ordered)
+def artifact_document(base: str, plane: Plane, ordered: Assignment, content: Ready | Absent) -> Json:
+    """One artifact: how it is called, how large it is, its hashes, and where it is fetched."""
+    filename = filename_of(plane, ordered)
     sha256 = ordered.content.removeprefix("sha256:")
     if isinstance(content, Absent):
         # The device holds these bytes already: it goes back to them without a download.
         return {"filename": filename, "hashes": {"sha256": sha256}, "_links": {}}
-    href = f"{base}/softwaremodules/{step.plane}/artifacts/{filename}"
+    href = f"{base}/softwaremodules/{plane}/artifacts/{filename}"
     return {
         "filename": filename,
         "hashes": {"sha1": content.sha1, "md5": content.md5, "sha256": sha256},

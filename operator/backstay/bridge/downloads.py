@@ -8,9 +8,9 @@ from typing import Final
 from aiohttp import web
 
 from backstay.bridge.contents import Contents, Ready
-from backstay.bridge.documents import filename_of
-from backstay.bridge.entrance import Problem
-from backstay.bridge.ranges import Part, Unsatisfiable, part_of
+from backstay.bridge.documents import artifact_document, filename_of
+from backstay.bridge.entrance import Problem, base_of, json_answer
+from backstay.bridge.ranges import Part, Unsatisfiable, condition_of, part_of
 from backstay.bridge.records import ServedDevice
 from backstay.bridge.steps import NOT_HERE_AGAIN, Steps
 
@@ -32,6 +32,8 @@ class Downloads:
         if filename.endswith(MD5_SUFFIX):
             return web.Response(text=f"{ready.md5}  {filename.removesuffix(MD5_SUFFIX)}\n")
         etag = f'"sha256:{ready.sha256}"'
+        if (condition := condition_of(etag, request.headers)) is not None:
+            return web.Response(status=condition, headers={"ETag": etag})
         headers = {"ETag": etag, "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
         if request.method == "HEAD":
             return web.Response(headers=headers | {"Content-Length": str(ready.size_bytes)})
@@ -45,6 +47,14 @@ class Downloads:
             return await _send(request, path, Part(0, ready.size_bytes - 1, ready.size_bytes), 200, headers)
         headers["Content-Range"] = wanted.content_range
         return await _send(request, path, wanted, HTTPStatus.PARTIAL_CONTENT, headers)
+
+    async def listing(self, request: web.Request, record: ServedDevice) -> web.Response:
+        """The artifacts of one software module: that of the open step, if it is of this plane, and else none."""
+        offer = await self._steps.offer(record)
+        if offer is None or request.match_info["module"] != offer.step.plane:
+            return json_answer([])
+        found = artifact_document(base_of(request), offer.step.plane, offer.ordered, offer.content)
+        return json_answer([found])
 
     async def _ready(self, record: ServedDevice, module: str, filename: str) -> Ready:
         offer = await self._steps.offer(record)

@@ -7,12 +7,14 @@ one and the same answer.
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+from yarl import URL
 
 from backstay.bridge.health import MalformedBody
 from backstay.bridge.records import ServedDevice
@@ -70,6 +72,24 @@ async def read_json(request: web.Request) -> object:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise MalformedBody(f"the body is not JSON: {error}") from error
+
+
+def base_of(request: web.Request) -> str:
+    """The address of the device's own paths, as the device reached the bridge.
+
+    Raises:
+        Problem: the device does not say how.
+    """
+    tenant, device = request.match_info["tenant"], request.match_info["device"]
+    return f"{_origin(request.scheme, request.host)}/{tenant}/controller/v1/{device}"
+
+
+@lru_cache(maxsize=64)
+def _origin(scheme: str, host: str) -> str:
+    try:
+        return str(URL(f"{scheme}://{host}").origin())
+    except ValueError as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, "the header Host names no host") from error
 
 
 def authorized(view: View, key: bytes, request: web.Request) -> ServedDevice | None:

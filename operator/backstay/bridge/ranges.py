@@ -1,10 +1,12 @@
-"""Range requests on one file, with one range.
+"""Range and conditional requests on one file, with one range.
 
-Source: RFC 9110, sections 13.1.5 (If-Range) and 14 (Range)
+Source: RFC 9110, sections 13.1 (If-Match, If-None-Match, If-Range) and 14 (Range)
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 LONGEST_HEADER: Final = 128
@@ -41,6 +43,21 @@ class Unsatisfiable:
     def content_range(self) -> str:
         """The value of Content-Range."""
         return f"bytes */{self.size}"
+
+
+def condition_of(etag: str, headers: Mapping[str, str]) -> HTTPStatus | None:
+    """The status that ends a request because of what the device has already, or thinks it has; None to go on."""
+    wanted = headers.get("If-Match")
+    if wanted is not None and etag not in _tags(wanted) and "*" not in _tags(wanted):
+        return HTTPStatus.PRECONDITION_FAILED
+    known = headers.get("If-None-Match")
+    if known is not None and (etag in _tags(known.replace("W/", "")) or "*" in _tags(known)):
+        return HTTPStatus.NOT_MODIFIED
+    return None
+
+
+def _tags(header: str) -> list[str]:
+    return [tag.strip() for tag in header.split(",")]
 
 
 def part_of(size: int, etag: str, range_header: str | None, if_range: str | None) -> Part | Unsatisfiable | None:

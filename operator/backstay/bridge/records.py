@@ -64,6 +64,18 @@ class ServedDevice:
         found = CHECKS_IN.search(reachable.message) if reachable else None
         return float(found[1]) if found else None
 
+    def installed(self) -> tuple[int, Plane, Assignment] | None:
+        """The last step that the device confirmed and whose content it still runs, by its number."""
+        found = [
+            (status.step, plane, assignment)
+            for plane, status in self.device.planes.items()
+            if status.state is PlaneState.CONFIRMED
+            and status.step > 0
+            and (assignment := self.device.assigned.get(plane)) is not None
+            and assignment.content == status.running
+        ]
+        return max(found, key=lambda one: one[0], default=None)
+
     def superseded(self) -> tuple[Plane, PlaneStatus] | None:
         """The plane of an action that the device has begun, never answered, and is no longer ordered to do."""
         number = self.step.number if self.step else 0

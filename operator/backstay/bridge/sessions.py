@@ -1,6 +1,7 @@
 """What the bridge remembers of a device while it runs; nothing here has to survive a restart."""
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,6 +14,7 @@ MISSED_CHECK_INS: Final = 3
 SHORTEST_SILENCE_SECONDS: Final = 5.0
 UNHEARD_SECONDS: Final = 30.0
 MOST_ORDERS: Final = 8
+MOST_MESSAGES: Final = 20
 
 
 @dataclass(slots=True)
@@ -29,6 +31,8 @@ class Session:
     """The last answer to a poll: most polls get the same again."""
     orders: dict[int, tuple[Plane, ContentDigest]] = field(default_factory=dict)
     """What the latest actions were about, so that a late answer to a replaced one can still be judged."""
+    messages: dict[int, deque[str]] = field(default_factory=dict)
+    """What the device has said of its latest actions, the newest first."""
     differs_since: float | None = None
     """Since when the written status lags behind what the device says."""
     settled: tuple[object, ...] | None = None
@@ -44,6 +48,13 @@ class Session:
         self.orders[number] = (plane, content)
         while len(self.orders) > MOST_ORDERS:
             del self.orders[min(self.orders)]
+
+    def said(self, number: int, details: tuple[str, ...]) -> None:
+        """Keep what the device says of an action."""
+        kept = self.messages.setdefault(number, deque(maxlen=MOST_MESSAGES))
+        kept.extendleft(details)
+        while len(self.messages) > MOST_ORDERS:
+            del self.messages[min(self.messages)]
 
     def heard(self, report: HealthReport, now: float) -> None:
         """Take in a health report."""

@@ -122,6 +122,7 @@ class Steps:
             if step is not None and step.number == number:
                 if not record.device.answered:
                     await self._take_current(record, step, feedback)
+                    self._sessions.of(record.name).said(number, feedback.details)
             elif (old := record.superseded()) and old[1].step == number:
                 await self._take_superseded(record, old[0], number, feedback)
             elif not _is_answered(record, number):
