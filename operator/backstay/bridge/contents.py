@@ -39,6 +39,8 @@ class Ready:
     path: Path
     sha1: str
     md5: str
+    suffix: str = ".bin"
+    """What a name for these bytes ends in: there are clients that go by it."""
 
     @property
     def size_bytes(self) -> int:
@@ -151,8 +153,9 @@ class Contents:
             return _rejected(reference, str(verdict))
         path = await self._cache.path(description.reference.repository, content, description.size_bytes)
         sha1, md5 = await asyncio.to_thread(_hashes, path)
+        suffix = await asyncio.to_thread(_suffix, path)
         log.info("%s %s is here: %d bytes", plane, description.version, description.size_bytes)
-        return Ready(description, path, sha1, md5)
+        return Ready(description, path, sha1, md5, suffix)
 
 
 def _rejected(reference: str, why: str) -> Rejected:
@@ -168,3 +171,12 @@ def _hashes(path: Path) -> tuple[str, str]:
             sha1.update(data)
             md5.update(data)
     return sha1.hexdigest(), md5.hexdigest()
+
+
+_CPIO: Final = (b"070701", b"070702")
+
+
+def _suffix(path: Path) -> str:
+    """SWUpdate takes only what is called `.swu`, and its images are cpio archives; all others are as good as any."""
+    with path.open("rb") as file:
+        return ".swu" if file.read(6) in _CPIO else ".bin"

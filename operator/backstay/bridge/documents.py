@@ -24,9 +24,10 @@ DEFAULT_WINDOW: Final = "5m"
 _NOT_IN_FILENAMES: Final = re.compile(r"[^0-9A-Za-z.-]")
 
 
-def filename_of(plane: str, assignment: Assignment) -> str:
+def filename_of(plane: str, assignment: Assignment, content: Ready | Absent) -> str:
     """The name under which a content is fetched."""
-    return f"{plane}-{_NOT_IN_FILENAMES.sub('_', assignment.version)}.bin"
+    suffix = content.suffix if isinstance(content, Ready) else ".bin"
+    return f"{plane}-{_NOT_IN_FILENAMES.sub('_', assignment.version)}{suffix}"
 
 
 def sleep_text(seconds: float) -> str:
@@ -133,7 +134,7 @@ def _requires(ordered: Assignment, content: Ready | Absent) -> dict[str, str]:
 
 def artifact_document(base: str, plane: Plane, ordered: Assignment, content: Ready | Absent) -> Json:
     """One artifact: how it is called, how large it is, its hashes, and where it is fetched."""
-    filename = filename_of(plane, ordered)
+    filename = filename_of(plane, ordered, content)
     sha256 = ordered.content.removeprefix("sha256:")
     if isinstance(content, Absent):
         # The device holds these bytes already: it goes back to them without a download.

@@ -58,11 +58,13 @@ class Downloads:
 
     async def _ready(self, record: ServedDevice, module: str, filename: str) -> Ready:
         offer = await self._steps.offer(record)
-        if offer is None or module != offer.step.plane or filename != filename_of(offer.step.plane, offer.ordered):
+        if offer is None or module != offer.step.plane:
             raise Problem(HTTPStatus.NOT_FOUND, NOTHING_HERE)
         if not isinstance(offer.content, Ready):
             # A 404 would end the download for good, and a bridge that was restarted would have failed the step.
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, NOT_HERE_AGAIN)
+        if filename != filename_of(offer.step.plane, offer.ordered, offer.content):
+            raise Problem(HTTPStatus.NOT_FOUND, NOTHING_HERE)
         return offer.content
 
 

@@ -18,6 +18,7 @@ PROGRAMS = {
     "prometheus-alertmanager": "prometheus-alertmanager",
     "docker-registry": "docker-registry",
     "gcc-riscv64-unknown-elf": "riscv64-unknown-elf-gcc",
+    "swupdate": "swupdate",
 }
 # Debian starts these by itself at the next boot, and most of them listen on every interface.
 SERVICES = {
@@ -25,6 +26,7 @@ SERVICES = {
     "prometheus": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
     "docker-registry": "docker-registry",
+    "swupdate": "swupdate",
 }
 
 POLICY = Path("/usr/sbin/policy-rc.d")
