@@ -86,7 +86,11 @@ class Ddi:
             if (record := authorized(self._view, self._key.value, request)) is None:
                 self._metrics.turned_away()
                 raise Problem(HTTPStatus.UNAUTHORIZED, "no such device here, or not its token")
-            self._sessions.of(record.name).contact_at = self._clock.monotonic()
+            session, now = self._sessions.of(record.name), self._clock.monotonic()
+            session.contact_at = now
+            if not session.bucket.takes(now):
+                self._metrics.limited("requests")
+                raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "this device asks too often; wait a little")
             return await handler(request, record)
 
         return answer

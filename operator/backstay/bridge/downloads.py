@@ -1,6 +1,8 @@
 """Artifact bytes: to each device only those of its own open step, from the verified file, whole or in part."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -10,8 +12,11 @@ from aiohttp import web
 from backstay.bridge.contents import Contents, Ready
 from backstay.bridge.documents import artifact_document, filename_of
 from backstay.bridge.entrance import Problem, base_of, json_answer
+from backstay.bridge.limits import DOWNLOADS_AT_ONCE
+from backstay.bridge.metrics import BridgeMetrics
 from backstay.bridge.ranges import Part, Unsatisfiable, condition_of, part_of
 from backstay.bridge.records import ServedDevice
+from backstay.bridge.sessions import Sessions
 from backstay.bridge.steps import NOT_HERE_AGAIN, Steps
 
 MD5_SUFFIX: Final = ".MD5SUM"
@@ -21,9 +26,11 @@ NOTHING_HERE: Final = "no such artifact for this device now"
 class Downloads:
     """Serves the bytes that offers link to."""
 
-    def __init__(self, steps: Steps, contents: Contents) -> None:
+    def __init__(self, steps: Steps, contents: Contents, sessions: Sessions, metrics: BridgeMetrics) -> None:
         self._steps = steps
         self._contents = contents
+        self._sessions = sessions
+        self._metrics = metrics
 
     async def answer(self, request: web.Request, record: ServedDevice) -> web.StreamResponse:
         """Send an artifact, a part of it, its headers alone, or its MD5 sum."""
@@ -42,11 +49,24 @@ class Downloads:
             headers["Content-Range"] = wanted.content_range
             del headers["Content-Type"]
             return web.Response(status=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers=headers)
-        path = await self._contents.file(ready)
-        if wanted is None:
-            return await _send(request, path, Part(0, ready.size_bytes - 1, ready.size_bytes), 200, headers)
-        headers["Content-Range"] = wanted.content_range
-        return await _send(request, path, wanted, HTTPStatus.PARTIAL_CONTENT, headers)
+        with self._under_way(record):
+            path = await self._contents.file(ready)
+            if wanted is None:
+                return await _send(request, path, Part(0, ready.size_bytes - 1, ready.size_bytes), 200, headers)
+            headers["Content-Range"] = wanted.content_range
+            return await _send(request, path, wanted, HTTPStatus.PARTIAL_CONTENT, headers)
+
+    @contextmanager
+    def _under_way(self, record: ServedDevice) -> Iterator[None]:
+        session = self._sessions.of(record.name)
+        if session.downloads >= DOWNLOADS_AT_ONCE:
+            self._metrics.limited("downloads")
+            raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "this device has other downloads under way; end one first")
+        session.downloads += 1
+        try:
+            yield
+        finally:
+            session.downloads -= 1
 
     async def listing(self, request: web.Request, record: ServedDevice) -> web.Response:
         """The artifacts of one software module: that of the open step, if it is of this plane, and else none."""

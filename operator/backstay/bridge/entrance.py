@@ -41,11 +41,14 @@ class Problem(Exception):
 
 def problem_answer(status: int, message: str) -> web.Response:
     """An error as hawkBit writes it."""
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in _COME_AGAIN else {}
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "TargetToken"
     code = HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
     return json_answer({"errorCode": code, "message": message}, status=status, headers=headers)
+
+
+_COME_AGAIN: Final = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS})
 
 
 def json_answer(body: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:  # noqa: ANN401

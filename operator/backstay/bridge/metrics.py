@@ -34,6 +34,12 @@ class BridgeMetrics:
         self._strangers = Counter(
             "backstay_bridge_unauthorized", "Requests that were turned away at the door.", registry=self._registry
         )
+        self._limited = Counter(
+            "backstay_bridge_limited",
+            "What was turned away because it was too much: requests or downloads of one device, or connections.",
+            ("what",),
+            registry=self._registry,
+        )
         self._age = Gauge(
             "backstay_bridge_view_age_seconds", "Age of the last whole reading of holds.", registry=self._registry
         )
@@ -59,6 +65,10 @@ class BridgeMetrics:
     def turned_away(self) -> None:
         """Count a request without a valid token."""
         self._strangers.inc()
+
+    def limited(self, what: str) -> None:
+        """Count what was too much: requests, downloads or connections."""
+        self._limited.labels(what).inc()
 
     def exposition(self, view_age_seconds: float) -> bytes:
         """The bridge's own metrics as text."""

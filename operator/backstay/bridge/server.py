@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,7 @@ from backstay.bridge.entrance import BODY_LIMIT_BYTES, errors_as_json
 from backstay.bridge.housekeeping import Housekeeping
 from backstay.bridge.journal import Journal
 from backstay.bridge.keys import TenantKey
+from backstay.bridge.listening import Door, listening
 from backstay.bridge.metrics import CONTENT_TYPE, BridgeMetrics
 from backstay.bridge.orders import OrdersReader
 from backstay.bridge.publisher import Publisher
@@ -35,13 +36,12 @@ from backstay.bridge.sessions import Sessions
 from backstay.bridge.steps import Steps
 from backstay.bridge.tls import Certificate
 from backstay.bridge.view import DeviceListener, View
-from backstay.errors import Refused, Unavailable
+from backstay.errors import Unavailable
 from backstay.ports.clock import Clock
 from backstay.ports.registry import Registry
 from backstay.ports.verify import Verifier
 
 SYNC_SECONDS: Final = 30.0
-SHUTDOWN_SECONDS: Final = 2.0
 DEVICE_WATCH_SECONDS: Final = 120
 CACHE_LIMIT_BYTES: Final = 8 * 1024**3
 
@@ -133,7 +133,7 @@ def assemble(settings: Settings, client: KubeClient, registry: Registry, verifie
         view=view,
         key=key,
         steps=steps,
-        downloads=Downloads(steps, contents),
+        downloads=Downloads(steps, contents, sessions, metrics),
         sessions=sessions,
         clock=clock,
         metrics=metrics,
@@ -205,32 +205,13 @@ async def serve(settings: Settings, kubeconfig: Path | None, announce: Callable[
         await bridge.publisher.forget_strangers()
         if settings.metrics_at is not None:
             await stack.enter_async_context(listening(bridge.scraped, *settings.metrics_at))
-        tls = None if certificate is None else certificate.context
-        address = await stack.enter_async_context(listening(bridge.application, settings.host, settings.port, tls))
+        door = Door(
+            tls=None if certificate is None else certificate.context,
+            turned_away=partial(bridge.metrics.limited, "connections"),
+        )
+        address = await stack.enter_async_context(listening(bridge.application, settings.host, settings.port, door))
         announce(f"bridge {settings.gateway} listening on {address}")
         await running
-
-
-@asynccontextmanager
-async def listening(
-    application: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[str]:
-    """Serve an application; port 0 takes a free one. Yields its address.
-
-    Raises:
-        Refused: the address cannot be listened on.
-    """
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port, ssl_context=tls)
-        try:
-            await site.start()
-        except OSError as error:
-            raise Refused(f"the bridge cannot listen on {host}:{port}: {error}; choose another --listen") from error
-        yield f"{'http' if tls is None else 'https'}://{host}:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 @asynccontextmanager

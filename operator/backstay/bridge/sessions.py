@@ -7,6 +7,7 @@ from typing import Final
 
 from backstay.bridge.documents import PollAnswer
 from backstay.bridge.health import HealthReport
+from backstay.bridge.limits import Bucket
 from backstay.bridge.records import ServedDevice
 from backstay.core.planes import ContentDigest, Plane
 
@@ -22,6 +23,9 @@ class Session:
     """One device's last words; times are monotonic seconds."""
 
     contact_at: float | None = None
+    bucket: Bucket = field(default_factory=Bucket)
+    downloads: int = 0
+    """Downloads that are under way."""
     report: HealthReport | None = None
     report_at: float = 0.0
     log_at: float | None = None

@@ -1,0 +1,93 @@
+"""The listening socket: plain or in TLS, with so many connections at once, none of which may be silent for long."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from backstay.bridge.limits import CONNECTIONS, SILENT_SECONDS
+from backstay.errors import Refused
+
+SHUTDOWN_SECONDS: Final = 2.0
+BACKLOG: Final = 1024
+
+
+def _nobody_counts() -> None:
+    """Turned away, and that is all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Who gets as far as a request."""
+
+    tls: ssl.SSLContext | None = None
+    connections: int = CONNECTIONS
+    silent_seconds: float = SILENT_SECONDS
+    turned_away: Callable[[], None] = _nobody_counts
+    """Called for each connection that is one too many."""
+
+    @property
+    def scheme(self) -> str:
+        """How addresses behind this door begin."""
+        return "http" if self.tls is None else "https"
+
+
+@asynccontextmanager
+async def listening(application: web.Application, host: str, port: int, door: Door | None = None) -> AsyncIterator[str]:
+    """Serve an application; port 0 takes a free one. Yields its address.
+
+    Raises:
+        Refused: the address cannot be listened on.
+    """
+    door = door or Door()
+    runner = web.AppRunner(
+        application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, keepalive_timeout=door.silent_seconds
+    )
+    await runner.setup()
+    try:
+        try:
+            await _Site(runner, host, port, door).start()
+        except OSError as error:
+            raise Refused(f"the bridge cannot listen on {host}:{port}: {error}; choose another --listen") from error
+        yield f"{door.scheme}://{host}:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+class _Site(web.BaseSite):
+    """A site of aiohttp's that turns connections away once there are enough."""
+
+    def __init__(self, runner: web.AppRunner, host: str, port: int, door: Door) -> None:
+        super().__init__(runner, ssl_context=door.tls)
+        self._host, self._port, self._door = host, port, door
+
+    @property
+    def name(self) -> str:
+        """Where it listens."""
+        return f"{self._door.scheme}://{self._host}:{self._port}"
+
+    async def start(self) -> None:
+        """Listen."""
+        await super().start()
+        self._server = await asyncio.get_running_loop().create_server(
+            self._next, self._host, self._port, ssl=self._door.tls, backlog=BACKLOG
+        )
+
+    def _next(self) -> asyncio.Protocol:
+        server = self._runner.server
+        if server is not None and len(server.connections) < self._door.connections:
+            return server()
+        self._door.turned_away()
+        return _TurnedAway()
+
+
+class _TurnedAway(asyncio.Protocol):
+    """A connection too many: it ends before it has begun."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            transport.abort()
