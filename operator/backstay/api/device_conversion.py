@@ -6,6 +6,8 @@ out by hand; the API server's schema has already checked the document.
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
+from sys import intern
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -93,9 +95,9 @@ def _planes(reports: Json) -> Mapping[Plane, PlaneStatus]:
 def _plane_status(report: Json) -> PlaneStatus:
     return PlaneStatus(
         running=_digest(report.get("running")),
-        version=report.get("version", ""),
+        version=intern(report.get("version", "")),
         fallback=_digest(report.get("fallback")),
-        fallback_version=report.get("fallbackVersion", ""),
+        fallback_version=intern(report.get("fallbackVersion", "")),
         state=_STATES[report.get("state", "Idle")],
         step=report.get("step", 0),
         reason=report.get("reason", ""),
@@ -104,7 +106,7 @@ def _plane_status(report: Json) -> PlaneStatus:
 
 
 def _assignment(found: Json) -> Assignment:
-    return Assignment(
+    assignment = Assignment(
         plan=found["plan"],
         revision=RevisionName(found["revision"]),
         ring=found.get("ring", ""),
@@ -113,6 +115,13 @@ def _assignment(found: Json) -> Assignment:
         artifact=found.get("artifact", ""),
         requires=tuple((_PLANE_NAMED[plane], text) for plane, text in sorted(found.get("requires", {}).items())),
     )
+    return _shared(assignment)
+
+
+@lru_cache(maxsize=4096)
+def _shared(assignment: Assignment) -> Assignment:
+    """The same record for all devices that are ordered the same: a fleet has few of them, and keeps one each."""
+    return assignment
 
 
 def _step(desired: Json) -> Step | None:
@@ -132,7 +141,7 @@ def _step(desired: Json) -> Step | None:
 
 
 def _digest(text: str | None) -> ContentDigest | None:
-    return ContentDigest(text) if text else None
+    return ContentDigest(intern(text)) if text else None
 
 
 def _time(text: str | None) -> datetime | None:

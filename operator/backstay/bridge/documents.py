@@ -64,7 +64,8 @@ class PollAnswer(NamedTuple):
 
     def body(self) -> tuple[bytes, str]:
         """The document as bytes, and its ETag."""
-        raw = orjson.dumps(self.document())
+        # A copy, because orjson keeps room for 4 KiB behind what it returns, and this stays for each device.
+        raw = bytes(memoryview(orjson.dumps(self.document())))
         return raw, f'"{hashlib.sha256(raw).hexdigest()[:32]}"'
 
 
