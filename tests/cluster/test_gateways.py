@@ -1,6 +1,7 @@
 """A bridge's identity against the real API server: it writes what its own devices say, and reaches nothing else."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -124,3 +125,26 @@ async def test_bridge_may_do_nothing_else_in_its_namespace_and_nothing_in_anothe
     for attempt in attempts:
         with pytest.raises(Forbidden):
             await attempt
+
+
+GUIDE = (ROOT / "docs" / "how-to" / "run-gateways.md").read_text()
+
+
+async def test_commands_of_the_guide_do_what_it_says(sandbox: Sandbox, kube, namespace, tmp_path) -> None:
+    roles, *patches = re.findall(r"^```sh\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+    await kube.create(EDGE_DEVICES, device("cam-1", "gw-eu"), namespace)
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(f'#!/bin/sh\nexec {sandbox._binaries}/kubectl --kubeconfig {sandbox.kubeconfig} "$@"\n')
+    kubectl.chmod(0o755)
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    for block in (roles, *patches):
+        commands = block.replace("acme", namespace)
+        done = await asyncio.create_subprocess_exec(
+            "sh", "-euc", commands, cwd=ROOT, env=path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        told, _ = await done.communicate()
+        assert done.returncode == 0, told.decode()
+    spec = (await kube.get(EDGE_DEVICES, "cam-1", namespace))["spec"]
+    assert (spec["gateway"], spec["tokenGeneration"], spec["revoked"]) == ("gw-us", 2, True)
+    async with KubeClient.connect(await sandbox.service_account_kubeconfig(namespace, "bridge-gw-us")) as bridge:
+        await say(bridge, "cam-1", namespace, "us/1")
