@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 JOBS ?= 2
 
-.PHONY: help setup demo test check lint formatted types layers generated faults bench mutants format lock clean
+.PHONY: help setup setup-tests demo test check lint formatted types layers generated faults bench mutants format lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,18 +17,21 @@ help:
 	@echo 'make bench    how long decisions take and what they cost in memory; SIZES="1000 1000000" for other fleets'
 	@echo 'make mutants  which changes to the decision core no test notices; MODULE=gates for a part of it'
 	@echo 'make format   put all code into its format'
-	@echo 'make setup    only what the others do first: packages, .venv, Go, Kubernetes'
+	@echo 'make setup    only what the others do first: packages, .venv, Go, Kubernetes (make setup-tests: cosign too)'
 	@echo 'make lock     pin the dependencies anew'
 	@echo 'make clean    delete what was made here; the cache outside stays'
 
 setup:
 	@PYTHONPATH=operator $(PYTHON) -m backstay.sandbox.setup
 
+setup-tests:
+	@PYTHONPATH=operator $(PYTHON) -m backstay.sandbox.setup --for-tests
+
 demo: setup
 	@$(VENV)/python -m demo
 
 # Two at a time, each file whole: the cluster tests mostly wait, the others mostly compute.
-test: setup
+test: setup-tests
 	@$(VENV)/python -m pytest --ignore=tests/scale -m 'not sweep' --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
 faults: setup

@@ -1,16 +1,18 @@
 """The build around Go; Go itself is played by a small program, because the real one takes minutes."""
 
 import fcntl
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from backstay.errors import Refused
 from backstay.sandbox import golang
-from backstay.sandbox.build import PROGRAMS, build_kubernetes, flags, kubernetes_binaries
+from backstay.sandbox.build import COSIGN, KUBERNETES, cosign_binaries, kubernetes_binaries
 from backstay.sandbox.command import CommandFailed
 from backstay.sandbox.golang import Go, find_go
 
@@ -61,20 +63,20 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
 
 
 def test_programs_are_built_once_when_nothing_changes(machine: Machine):
-    first = build_kubernetes(find_go(), machine.said.append)
-    second = build_kubernetes(find_go(), machine.said.append)
+    first = KUBERNETES.build(find_go(), machine.said.append)
+    second = KUBERNETES.build(find_go(), machine.said.append)
 
     assert first == second == kubernetes_binaries()
-    assert {path.name for path in first.iterdir()} == set(PROGRAMS)
+    assert {path.name for path in first.iterdir()} == set(KUBERNETES.programs)
     assert machine.builds() == 1
     assert any(line.startswith("building Kubernetes, once: 2 packages") for line in machine.said)
     assert any("building Kubernetes, once: done in 0:0" in line for line in machine.said)
 
 
 def test_programs_are_built_anew_when_go_is_another(machine: Machine):
-    first = build_kubernetes(find_go(), machine.said.append)
+    first = KUBERNETES.build(find_go(), machine.said.append)
 
-    second = build_kubernetes(machine.install_go("1.26.2"), machine.said.append)
+    second = KUBERNETES.build(machine.install_go("1.26.2"), machine.said.append)
 
     assert first != second
     assert machine.builds() == 2
@@ -84,7 +86,7 @@ def test_programs_are_not_there_when_the_build_failed(machine: Machine):
     go = machine.install_go("1.26.1", build="echo no space left on device; exit 2")
 
     with pytest.raises(CommandFailed, match="no space left on device"):
-        build_kubernetes(go, machine.said.append)
+        KUBERNETES.build(go, machine.said.append)
 
     with pytest.raises(Refused, match="make setup"):
         kubernetes_binaries()
@@ -96,9 +98,9 @@ def test_second_build_waits_and_uses_the_first_when_two_run_at_once(machine: Mac
     home = machine.directory / "cache/backstay/kubernetes"
     home.mkdir(parents=True)
     program = """
-from backstay.sandbox.build import build_kubernetes
+from backstay.sandbox.build import KUBERNETES
 from backstay.sandbox.golang import find_go
-build_kubernetes(find_go(), lambda line: print(line, flush=True))
+KUBERNETES.build(find_go(), lambda line: print(line, flush=True))
 """
     with (home / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -114,7 +116,24 @@ build_kubernetes(find_go(), lambda line: print(line, flush=True))
 
 
 def test_version_is_the_one_that_the_module_requires():
-    assert flags()[-1].endswith("gitVersion=v1.35.4")
+    assert KUBERNETES.flags()[-1].endswith("component-base/version.gitVersion=v1.35.4")
+    assert COSIGN.flags()[-1].endswith("release-utils/version.gitVersion=v2.6.5")
+
+
+def test_programs_name_the_command_that_builds_them_when_they_are_not_built(machine: Machine):
+    with pytest.raises(Refused, match=r"Kubernetes is not built yet.*`make setup` builds it"):
+        kubernetes_binaries()
+    with pytest.raises(Refused, match=r"cosign is not built yet.*`make setup-tests` builds it"):
+        cosign_binaries()
+
+
+def test_programs_are_built_anew_when_a_source_of_ours_changes(machine: Machine, tmp_path: Path):
+    ours = tmp_path / "cosign"
+    shutil.copytree(COSIGN.directory, ours)
+    module = replace(COSIGN, directory=ours)
+    before = module._cached(find_go())
+    (ours / COSIGN.sources[0]).write_text("package main")
+    assert module._cached(find_go()) != before
 
 
 @pytest.mark.parametrize("version", ["1.19.8", "1.24.9", "0.1"])

@@ -1,6 +1,6 @@
 """Everything that the two commands of the README need: run by make with the machine's own Python.
 
-    Debian packages → the virtual environment → Go → Kubernetes
+    Debian packages → the virtual environment → Go → Kubernetes → cosign, where tests are to run
 
 Each step looks first whether there is anything to do, and says nothing if there is not. Only the standard library is
 at hand here.
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from backstay.errors import BackstayError
 from backstay.sandbox import packages
-from backstay.sandbox.build import build_kubernetes
+from backstay.sandbox.build import COSIGN, KUBERNETES
 from backstay.sandbox.command import run_watched
 from backstay.sandbox.golang import install_go
 from backstay.sandbox.progress import Progress, Report, report_to_terminal
@@ -29,10 +29,11 @@ PYTHON = VENV / "bin" / "python"
 LOCK = ROOT / "requirements.lock"
 LOGS = ROOT / "build" / "setup"
 INTERRUPTED = 130
+FOR_TESTS = "--for-tests"
 
 
-def prepare(report: Report) -> None:
-    """Make everything ready, or do nothing if it is.
+def prepare(report: Report, *, for_tests: bool) -> None:
+    """Make everything ready, or do nothing if it is; `for_tests` also what only they need.
 
     Raises `BackstayError` if something has to be done by hand first, or fails.
     """
@@ -42,7 +43,9 @@ def prepare(report: Report) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         packages.install(_packages(), LOGS / "apt.log", report)
         _install_environment(report)
-        build_kubernetes(install_go(PYTHON, report), report)
+        go = install_go(PYTHON, report)
+        for module in (KUBERNETES, COSIGN) if for_tests else (KUBERNETES,):
+            module.build(go, report)
 
 
 def _packages() -> tuple[str, ...]:
@@ -83,7 +86,7 @@ def _is_package(line: str) -> bool:
 def main() -> int:
     """Run the set-up; a failure is one clear message."""
     try:
-        prepare(report_to_terminal)
+        prepare(report_to_terminal, for_tests=FOR_TESTS in sys.argv[1:])
     except BackstayError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
