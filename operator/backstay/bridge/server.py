@@ -15,9 +15,10 @@ from aiohttp import web
 from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
 from backstay.adapters.kube.informer import Informer
 from backstay.adapters.oci.cache import BlobCache
+from backstay.adapters.oci.public_keys import load_keys
 from backstay.adapters.oci.registry import OciRegistry
 from backstay.adapters.oci.transport import Transport
-from backstay.adapters.oci.verify import load_keys, verifier_with
+from backstay.adapters.oci.verify import verifier_with
 from backstay.adapters.system_clock import SystemClock
 from backstay.bridge.contents import Contents
 from backstay.bridge.ddi import Ddi

@@ -46,9 +46,10 @@ async def _run(
 
     from backstay.adapters.alertmanager import Alertmanager
     from backstay.adapters.kube.client import KubeClient
+    from backstay.adapters.oci.public_keys import load_keys
     from backstay.adapters.oci.registry import OciRegistry
     from backstay.adapters.oci.transport import Transport
-    from backstay.adapters.oci.verify import NoKeysVerifier, load_keys, verifier_with
+    from backstay.adapters.oci.verify import NoKeysVerifier, verifier_with
     from backstay.adapters.prometheus import Prometheus
     from backstay.adapters.system_clock import SystemClock
     from backstay.controllers.failpoints import Failpoints

@@ -13,6 +13,7 @@ class UnverifiedReason(StrEnum):
     SIGNATURE_NOT_FOUND = "SignatureNotFound"
     SIGNATURE_MALFORMED = "SignatureMalformed"
     SIGNATURE_NOT_TRUSTED = "SignatureNotTrusted"
+    SIGNATURE_OF_ANOTHER = "SignatureOfAnotherArtifact"
 
 
 @dataclass(frozen=True, slots=True)

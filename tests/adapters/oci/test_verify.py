@@ -13,9 +13,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from backstay.adapters.oci.media_types import OCI_MANIFEST
+from backstay.adapters.oci.public_keys import KeyUnreadable, load_keys
 from backstay.adapters.oci.registry import OciRegistry
+from backstay.adapters.oci.tag_form import SIMPLE_SIGNING
 from backstay.adapters.oci.transport import Transport
-from backstay.adapters.oci.verify import SIMPLE_SIGNING, KeyUnreadable, load_keys, verifier_with
+from backstay.adapters.oci.verify import verifier_with
 from backstay.ports.registry import RegistryUnavailable
 from backstay.ports.verify import NotConfigured, Unverified, UnverifiedReason, Verdict, Verified
 from tests.contracts.artifacts import EMPTY, Sample, descriptor
@@ -111,7 +113,7 @@ async def test_verify_refuses_when_the_signature_is_for_another_artifact(signer:
     signer.trust()
     wanted, other = await signer.add(), await signer.add()
     await signer.sign(wanted, about=other)
-    assert reason(await signer.verdict(wanted)) == "SignatureNotTrusted"
+    assert reason(await signer.verdict(wanted)) == "SignatureOfAnotherArtifact"
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,8 @@ from backstay.ports.registry import (
 
 Json = dict[str, Any]
 
+PUSH_AGAIN: Final = "push it with `backstay push`"
+
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
@@ -59,8 +61,13 @@ def checked(data: bytes, reference: Reference) -> Json:
     return parsed(data, str(reference))
 
 
-def parsed(data: bytes, where: str) -> Json:
-    """Read bytes as a JSON object.
+def is_digest(text: str) -> bool:
+    """Whether a text is a digest as Backstay uses them; nothing else from a registry may get into a URL."""
+    return _DIGEST.fullmatch(text) is not None
+
+
+def parsed(data: bytes, where: str, remedy: str = PUSH_AGAIN) -> Json:
+    """Read bytes as a JSON object; `remedy` is what the message tells people to do if they are none.
 
     Raises:
         ArtifactMalformed: they are none.
@@ -68,9 +75,9 @@ def parsed(data: bytes, where: str) -> Json:
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise _malformed(where, f"is not JSON: {error}") from error
+        raise _malformed(where, f"is not JSON: {error}", remedy) from error
     if not isinstance(value, dict):
-        raise _malformed(where, "is not a JSON object")
+        raise _malformed(where, "is not a JSON object", remedy)
     return value
 
 
@@ -124,8 +131,8 @@ def describe(document: Json, reference: Reference, manifest: ManifestDigest, dev
     )
 
 
-def _malformed(where: object, what: str) -> ArtifactMalformed:
-    return ArtifactMalformed(f"{where} {what}; push it with `backstay push`")
+def _malformed(where: object, what: str, remedy: str = PUSH_AGAIN) -> ArtifactMalformed:
+    return ArtifactMalformed(f"{where} {what}; {remedy}")
 
 
 def _objects(document: Json, name: str, reference: Reference) -> list[Json]:
@@ -144,7 +151,7 @@ def _annotations(document: Json, reference: Reference) -> dict[str, str]:
 
 def _blob(descriptor: Json, reference: Reference) -> Blob:
     digest, size, media_type = (descriptor.get(name) for name in ("digest", "size", "mediaType"))
-    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+    if not isinstance(digest, str) or not is_digest(digest):
         raise _malformed(reference, f"names the digest {digest!r}, which is not sha256: and 64 hexadecimal digits")
     if type(size) is not int or size < 0 or not isinstance(media_type, str):
         raise _malformed(reference, f"has a descriptor without a size or a media type, for {digest}")

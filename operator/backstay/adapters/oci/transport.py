@@ -6,6 +6,7 @@ Source: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -29,6 +30,18 @@ REDIRECTS_LIMIT: Final = 5
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MANIFEST_TYPES: Final = {"Accept": f"{OCI_MANIFEST}, {OCI_INDEX}"}
+# By the specification a registry without the referrers API answers 404; some refuse the path or the method instead.
+_NO_REFERRERS: Final = frozenset(
+    {HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_ACCEPTABLE}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a long answer, and where the next one is."""
+
+    data: bytes
+    following: URL | None
 
 
 class Transport:
@@ -66,6 +79,29 @@ class Transport:
         except (TimeoutError, aiohttp.ClientError) as error:
             raise unavailable(repository.host, what, error) from error
 
+    async def referrers(self, repository: Repository, digest: str, page: URL | None = None) -> Page | None:
+        """A page of the index of what refers to a manifest, or None from a registry that has no such index.
+
+        Raises:
+            ArtifactMalformed, RegistryForbidden, RegistryUnavailable
+        """
+        what = f"what refers to {repository}@{digest}"
+        url = page or URL(f"{repository.origin}/v2/{repository.path}/referrers/{digest}")
+        try:
+            async with (
+                asyncio.timeout(self._answer_timeout_seconds),
+                self._answer(url, {"Accept": OCI_INDEX}, what) as response,
+            ):
+                if response.status in _NO_REFERRERS:
+                    return None
+                _require_success(response, what)
+                # What answers every path, such as a page for people, is no such index either.
+                if response.content_type != OCI_INDEX:
+                    return None
+                return Page(await _read_at_most(response, MANIFEST_LIMIT_BYTES, what), _following(response, what))
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise unavailable(repository.host, what, error) from error
+
     @asynccontextmanager
     async def get(self, url: URL, headers: Mapping[str, str], what: str) -> AsyncIterator[aiohttp.ClientResponse]:
         """Open an answer with a body, following redirects that do not leave TLS.
@@ -74,12 +110,17 @@ class Transport:
             ArtifactMissing, ArtifactAltered, RegistryForbidden, RegistryUnavailable: by the answer's status
             TimeoutError, aiohttp.ClientError: there was no answer
         """
+        async with self._answer(url, headers, what) as response:
+            _require_success(response, what)
+            yield response
+
+    @asynccontextmanager
+    async def _answer(self, url: URL, headers: Mapping[str, str], what: str) -> AsyncIterator[aiohttp.ClientResponse]:
         for _ in range(REDIRECTS_LIMIT):
             async with asyncio.timeout(self._answer_timeout_seconds):
                 response = await self._session.get(url, headers=headers, timeout=self._timeout, allow_redirects=False)
             async with response:
                 if response.status not in _REDIRECTS:
-                    _require_success(response, what)
                     yield response
                     return
                 url = _redirected(url, response, what)
@@ -120,6 +161,22 @@ def _require_success(response: aiohttp.ClientResponse, what: str) -> None:
         case _:
             msg = f"the registry {host} answers {status} for {what}; its log says why"
             raise RegistryUnavailable(msg)
+
+
+def _following(response: aiohttp.ClientResponse, what: str) -> URL | None:
+    host = response.url.authority
+    try:
+        if "next" not in (links := response.links):
+            return None
+        following = response.url.join(URL(links["next"]["url"]))
+    except ValueError as error:
+        msg = f"the registry {host} continues {what} nowhere; ask who runs it"
+        raise RegistryUnavailable(msg) from error
+    # As with redirects: a registry must not choose what else its reader asks.
+    if following.origin() != response.url.origin():
+        msg = f"the registry {host} continues {what} at {following.origin()}, another server; refused"
+        raise RegistryUnavailable(msg)
+    return following
 
 
 def _redirected(url: URL, response: aiohttp.ClientResponse, what: str) -> URL:
