@@ -8,13 +8,15 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
-from backstay.adapters.oci.media_types import OCI_MANIFEST
+from backstay.adapters.oci.media_types import OCI_INDEX, OCI_MANIFEST
 from backstay.ports.registry import Repository
 from backstay.sandbox.ports import free_ports
 from backstay.sandbox.process import Child
@@ -55,7 +57,7 @@ def docker_registry_in(directory: Path, **more: Any) -> Iterator[DockerRegistry]
     child = Child("registry", ("docker-registry", "serve", str(file)), directory / "log", environment=os.environ)
     child.start()
     try:
-        _wait_for(f"http://127.0.0.1:{port}/v2/", child)
+        wait_for(f"http://127.0.0.1:{port}/v2/", child)
         yield DockerRegistry(f"127.0.0.1:{port}", directory / "data", child)
     finally:
         child.kill()
@@ -65,8 +67,8 @@ async def put_blob(session: aiohttp.ClientSession, repository: Repository, data:
     """Upload a blob as it is."""
     async with session.post(f"{repository.origin}/v2/{repository.path}/blobs/uploads/") as response:
         response.raise_for_status()
-        place = response.headers["Location"]
-    async with session.put(place, params={"digest": digest_of(data)}, data=BytesIO(data)) as response:
+        place = response.url.join(URL(response.headers["Location"]))
+    async with session.put(place.update_query(digest=digest_of(data)), data=BytesIO(data)) as response:
         response.raise_for_status()
 
 
@@ -88,7 +90,20 @@ async def put_sample(session: aiohttp.ClientSession, repository: Repository, sam
     return f"{repository}@{await put_manifest(session, repository, sample.manifest)}"
 
 
-def _wait_for(url: str, child: Child) -> None:
+async def get(
+    session: aiohttp.ClientSession, repository: Repository, path: str, *, missing: bytes | None = None
+) -> bytes:
+    """What a repository has below a path, or `missing` where it has nothing."""
+    headers = {"Accept": f"{OCI_MANIFEST}, {OCI_INDEX}"}
+    async with session.get(f"{repository.origin}/v2/{repository.path}/{path}", headers=headers) as response:
+        if response.status == HTTPStatus.NOT_FOUND and missing is not None:
+            return missing
+        response.raise_for_status()
+        return await response.read()
+
+
+def wait_for(url: str, child: Child) -> None:
+    """Wait until a server answers, whatever it answers."""
     end = time.monotonic() + READY_SECONDS
     while True:
         child.check()
