@@ -2,9 +2,10 @@
 referrers API.
 """
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
 import aiohttp
@@ -12,14 +13,15 @@ import pytest
 
 from backstay.adapters.oci.public_keys import load_keys
 from backstay.adapters.oci.registry import OciRegistry
+from backstay.adapters.oci.signature import SIGNATURE_LIMIT_BYTES, SIGNATURES_LIMIT
 from backstay.adapters.oci.transport import Transport
 from backstay.adapters.oci.verify import verifier_with
 from backstay.ports.registry import RegistryUnavailable, Repository
 from backstay.ports.verify import Unverified, Verdict, Verified
-from tests.contracts.artifacts import Sample, index_of
+from tests.contracts.artifacts import Sample, descriptor, digest_of, index_of
 from tests.contracts.cosign import Cosign
 from tests.contracts.docker_registry import DockerRegistry, get, put_manifest, put_sample
-from tests.contracts.signatures import Bundles, Form, Tag
+from tests.contracts.signatures import BUNDLE, Bundles, Form, Tag
 
 AnyForm = TypeVar("AnyForm", bound=Form)
 
@@ -177,3 +179,71 @@ async def test_signature_counts_when_it_is_of_the_bytes_of_the_manifest(
     assert await bundles.refusal(other) == "SignatureOfAnotherArtifact"
     await bundles.form.lay(wanted, signature)
     assert await bundles.verdict(wanted) == Verified("release.pub")
+
+
+async def test_bundles_do_not_count_when_there_are_too_many(bundles: Stage[Bundles], release: Cosign) -> None:
+    digest = await bundles.add()
+    await bundles.form.sign(release, digest)
+    signature = await bundles.form.take(digest)
+    for number in range(SIGNATURES_LIMIT - 1):
+        await bundles.form.lay(digest, signature, annotations={"number": str(number)})
+    assert await bundles.verdict(digest) == Verified("release.pub")
+    await bundles.form.lay(digest, signature, annotations={"number": "one too many"})
+    assert await bundles.refusal(digest) == "SignatureMalformed"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"layers": []},
+        {"layers": [descriptor(b"{}", BUNDLE), descriptor(b"{}", BUNDLE)]},
+        {"layers": [descriptor(b"{}", "text/plain")]},
+        {"layers": [descriptor(b"{}", BUNDLE) | {"size": SIGNATURE_LIMIT_BYTES + 1}]},
+        {"layers": [descriptor(b"{}", BUNDLE)]},
+    ],
+)
+async def test_bundle_does_not_count_and_hides_no_other_when_it_is_malformed(
+    bundles: Stage[Bundles], release: Cosign, changes: dict[str, Any]
+) -> None:
+    digest = await bundles.add()
+    await bundles.form.lay(digest, b"{}", **changes)
+    assert await bundles.refusal(digest) == "SignatureMalformed"
+    await bundles.form.sign(release, digest)
+    assert await bundles.verdict(digest) == Verified("release.pub")
+
+
+async def test_referring_manifest_is_no_signature_when_it_is_something_else(
+    bundles: Stage[Bundles], release: Cosign
+) -> None:
+    digest = await bundles.add()
+    await bundles.form.lay(digest, b"a list of parts", artifactType="application/spdx+json")
+    assert await bundles.refusal(digest) == "SignatureNotFound"
+    await bundles.form.sign(release, digest)
+    assert await bundles.verdict(digest) == Verified("release.pub")
+
+
+async def test_bundle_does_not_count_when_the_registry_has_altered_it(
+    docker_registry: DockerRegistry, session: aiohttp.ClientSession, keys: Path, release: Cosign
+) -> None:
+    repository = docker_registry.repository(f"signed/{uuid4().hex}")
+    stage = Stage(session, repository, Bundles(session, repository), keys)
+    digest = await stage.add()
+    await stage.form.sign(release, digest)
+    blob = docker_registry.blob_file(digest_of(await stage.form.take(digest)))
+    blob.write_bytes(blob.read_bytes().replace(b"sig", b"gis"))
+    assert await stage.refusal(digest) == "SignatureMalformed"
+
+
+async def test_listed_bundle_does_not_count_when_it_is_not_there(
+    docker_registry: DockerRegistry, session: aiohttp.ClientSession, keys: Path
+) -> None:
+    # A registry of this age takes only lists of what it holds, so the list is altered where it is stored.
+    repository = docker_registry.repository(f"signed/{uuid4().hex}")
+    stage = Stage(session, repository, Bundles(session, repository), keys)
+    digest = await stage.add()
+    await stage.form.lay(digest, b"{}", annotations={"only": uuid4().hex})
+    index = await get(session, repository, f"manifests/{digest.replace(':', '-')}")
+    stored = docker_registry.blob_file(digest_of(index))
+    (listed,) = json.loads(index)["manifests"]
+    stored.write_bytes(json.dumps(json.loads(index) | {"manifests": [listed | {"digest": digest_of(b"")}]}).encode())
+    assert await stage.refusal(digest) == "SignatureMalformed"

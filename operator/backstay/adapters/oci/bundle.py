@@ -67,7 +67,9 @@ def _subjects(payload: bytes, where: str) -> frozenset[str] | None:
         # Whoever attests what an artifact consists of, or where it comes from, does not thereby release it.
         case {"predicateType": str(predicate)} if predicate != SIGNED_BY_COSIGN:
             return None
-        case {"_type": kind, "predicateType": _, "subject": list(subjects)} if kind == STATEMENT:
+        case {"_type": kind, "predicateType": predicate, "subject": list(subjects)} if (
+            kind == STATEMENT and predicate == SIGNED_BY_COSIGN
+        ):
             return frozenset(_digest(subject, where) for subject in subjects)
         case _:
             raise _malformed(where, f"holds something else than a statement {STATEMENT} about subjects")
