@@ -77,6 +77,24 @@ async def test_operator_refuses_by_name_when_a_stranger_signed(
     assert fleet.orders == []
 
 
+async def test_operator_ships_what_it_refused_when_it_is_signed_after_all(
+    sandbox: Sandbox,
+    kube: KubeClient,
+    namespace: str,
+    fleet: Devices,
+    tmp_path: Path,
+    keys: Path,
+    release: Cosign,
+) -> None:
+    model = await push(sandbox, tmp_path, Plane.MODEL, "1.0.0")
+    async with running_operator(sandbox, tmp_path, "--keys", str(keys)):
+        vision = await applied(kube, namespace, plan("vision", model))
+        await vision.until(lambda status: "conditions" in status)
+        assert (await vision.condition("Accepted"))["reason"] == "NotVerified"
+        await release.sign(str(model.reference), bundle=True)
+        await vision.reaches("Succeeded")
+
+
 @pytest.mark.parametrize("bundle", [True, False], ids=["bundle", "tag"])
 async def test_bridge_offers_what_a_trusted_key_signed(
     sandbox: Sandbox,

@@ -83,6 +83,20 @@ class _Attempt:
     delay: float = FIRST_RETRY_SECONDS
     woken: set[Callable[[], None]] = field(default_factory=set)
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing that is done in the registry can change the answer; a signature can come later."""
+        return self.found is not None and not isinstance(self.found[1], Unverified)
+
+    def postpone(self, now: float) -> None:
+        """Ask again later, and each time later than the last."""
+        self.not_before = now + self.delay
+        self.delay = min(self.delay * 2, LONGEST_RETRY_SECONDS)
+
+    def wait_seconds(self, now: float) -> float:
+        """How long until the registry may be asked again."""
+        return max(0.0, self.not_before - now)
+
 
 class Lookup(Protocol):
     """Knows what artifacts declare, or finds it out."""
@@ -121,25 +135,27 @@ class Resolver:
         """
         releases: dict[Plane, Release] = {}
         signatures: dict[Plane, Verdict] = {}
+        waits: dict[Plane, float] = {}
         for plane, version in versions.items():
             found = self._attempt(version.artifact, device_class, wake)
             if found.found is not None:
                 artifact, signatures[plane] = found.found
+                waits[plane] = found.wait_seconds(self._clock.monotonic())
                 if problem := _mismatch(plane, version, artifact, device_class):
                     return Refused(Refusal.ARTIFACT_MISMATCH, problem)
                 releases[plane] = artifact.release()
             elif (release := declared(version.artifact)) is not None and release.version == version.version:
                 releases[plane] = release
             elif found.error is not None:
-                wait = max(0.0, found.not_before - self._clock.monotonic())
+                wait = found.wait_seconds(self._clock.monotonic())
                 return Refused(Refusal.ARTIFACT_UNRESOLVED, f"{plane} {version.version}: {found.error}", wait)
             else:
                 return Resolving()
-        return _signed(releases, signatures)
+        return _signed(releases, signatures, waits)
 
     def _attempt(self, reference: str, device_class: str, wake: Callable[[], None]) -> _Attempt:
         attempt = self._attempts.setdefault((reference, device_class), _Attempt())
-        if attempt.found is None:
+        if not attempt.settled:
             attempt.woken.add(wake)
             is_due = self._clock.monotonic() >= attempt.not_before
             if is_due and (attempt.task is None or attempt.task.done()):
@@ -151,11 +167,12 @@ class Resolver:
             artifact = await self._registry.resolve(reference, device_class)
             attempt.found = (artifact, await self._verifier.verify(artifact))
             attempt.error = None
+            if not attempt.settled:
+                attempt.postpone(self._clock.monotonic())
         except BackstayError as error:
             log.warning("%s cannot be resolved: %s", reference, error)
             attempt.error = error
-            attempt.not_before = self._clock.monotonic() + attempt.delay
-            attempt.delay = min(attempt.delay * 2, LONGEST_RETRY_SECONDS)
+            attempt.postpone(self._clock.monotonic())
         woken, attempt.woken = attempt.woken, set()
         for wake in woken:
             wake()
@@ -180,11 +197,14 @@ def _mismatch(plane: Plane, version: PlaneVersion, artifact: ArtifactDescription
     return ""
 
 
-def _signed(releases: Mapping[Plane, Release], signatures: Mapping[Plane, Verdict]) -> Resolution:
+def _signed(
+    releases: Mapping[Plane, Release], signatures: Mapping[Plane, Verdict], waits: Mapping[Plane, float]
+) -> Resolution:
     for plane, verdict in signatures.items():
         match verdict:
             case Unverified(reason, detail):
-                return Refused(Refusal.NOT_VERIFIED, f"{plane} {releases[plane].version}: {reason}: {detail}")
+                told = f"{plane} {releases[plane].version}: {reason}: {detail}"
+                return Refused(Refusal.NOT_VERIFIED, told, waits[plane])
             case Verified() | NotConfigured():
                 continue
             case _:
