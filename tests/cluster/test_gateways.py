@@ -136,7 +136,8 @@ async def test_commands_of_the_guide_do_what_it_says(sandbox: Sandbox, kube, nam
     kubectl = tmp_path / "kubectl"
     kubectl.write_text(f'#!/bin/sh\nexec {sandbox._binaries}/kubectl --kubeconfig {sandbox.kubeconfig} "$@"\n')
     kubectl.chmod(0o755)
-    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    # Without a home kubectl would keep its cache in the working directory.
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path)}
     for block in (roles, *patches):
         commands = block.replace("acme", namespace)
         done = await asyncio.create_subprocess_exec(
