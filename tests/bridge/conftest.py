@@ -100,6 +100,7 @@ class ApiServer:
         application = web.Application()
         application.router.add_get(f"{ROOT}/{{plural}}", self._list)
         application.router.add_patch(f"{ROOT}/edgedevices/{{name}}/status", self._patch)
+        application.router.add_post(f"{ROOT}/edgedevices", self._create)
         return application
 
     def put(self, plural: str, item: Json) -> Json:
@@ -113,6 +114,16 @@ class ApiServer:
             raise web.HTTPServiceUnavailable
         items = list(self.objects.get(request.match_info["plural"], {}).values())
         return web.json_response({"metadata": {"resourceVersion": str(self.version)}, "items": items})
+
+    async def _create(self, request: web.Request) -> web.Response:
+        if not self.up:
+            raise web.HTTPServiceUnavailable
+        item = json.loads(await request.read())
+        name = item["metadata"]["name"]
+        if name in self.objects["edgedevices"]:
+            raise web.HTTPConflict
+        item["metadata"] |= {"namespace": "acme", "uid": f"uid-{name}"}
+        return web.json_response(self.put("edgedevices", item), status=201)
 
     async def _patch(self, request: web.Request) -> web.Response:
         if not self.up:

@@ -1,7 +1,6 @@
 """A bridge's identity against the real API server: it writes what its own devices say, and reaches nothing else."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -20,6 +19,7 @@ from backstay.adapters.kube.client import (
 )
 from backstay.errors import BackstayError
 from backstay.sandbox import Sandbox
+from tests.cluster.guide_shell import GuideShell, shell_blocks
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 20.0
@@ -29,6 +29,12 @@ OURS, THEIRS, NOBODYS = "cam-eu", "cam-us", "cam-none"
 def device(name: str, gateway: str | None) -> dict[str, Any]:
     spec = {"class": "rk3566", "node": "box-1"} if gateway is None else {"class": "esp32", "gateway": gateway}
     return {"apiVersion": "backstay.dev/v1alpha1", "kind": "EdgeDevice", "metadata": {"name": name}, "spec": spec}
+
+
+def newcomer(gateway: str, **more: dict[str, Any]) -> dict[str, Any]:
+    made = device("cam-new", gateway)
+    made["spec"]["enrolled"] = False
+    return made | {part: made[part] | fields for part, fields in more.items()}
 
 
 async def say(client: KubeClient, name: str, namespace: str, agent: str = "bridge/1", **more: Any) -> dict[str, Any]:
@@ -96,6 +102,15 @@ async def test_bridge_changes_nothing_but_the_status_when_it_writes_more(kube, n
     assert after["metadata"].get("labels") == before["metadata"].get("labels")
 
 
+async def test_bridge_puts_up_a_device_of_its_own_gateway_that_is_not_enrolled(kube, namespace, gateways) -> None:
+    await gateways["gw-eu"].create(EDGE_DEVICES, newcomer("gw-eu"), namespace)
+    with pytest.raises(Forbidden):
+        await gateways["gw-eu"].merge_patch(EDGE_DEVICES, "cam-new", {"spec": {"enrolled": True}}, namespace)
+    await kube.merge_patch(EDGE_DEVICES, "cam-new", {"spec": {"enrolled": True}}, namespace)
+    with pytest.raises(BackstayError, match="an enrolled device stays enrolled"):
+        await kube.merge_patch(EDGE_DEVICES, "cam-new", {"spec": {"enrolled": False}}, namespace)
+
+
 async def test_device_that_moves_is_served_by_its_new_gateway_alone(kube, namespace, gateways) -> None:
     await kube.merge_patch(EDGE_DEVICES, OURS, {"spec": {"gateway": "gw-us"}}, namespace)
     with pytest.raises(BackstayError, match="does not serve"):
@@ -110,6 +125,12 @@ async def test_bridge_may_do_nothing_else_in_its_namespace_and_nothing_in_anothe
     attempts = [
         client.delete(EDGE_DEVICES, OURS, namespace),
         client.create(EDGE_DEVICES, device("cam-new", "gw-eu"), namespace),
+        client.create(EDGE_DEVICES, newcomer("gw-us"), namespace),
+        client.create(EDGE_DEVICES, newcomer("gw-eu", metadata={"labels": {"audience": "internal"}}), namespace),
+        client.create(EDGE_DEVICES, newcomer("gw-eu", spec={"tokenGeneration": 2}), namespace),
+        client.create(EDGE_DEVICES, newcomer("gw-eu", spec={"pins": {"model": f"sha256:{'0' * 64}"}}), namespace),
+        client.create(EDGE_DEVICES, newcomer("gw-eu", spec={"revoked": True}), namespace),
+        client.create(EDGE_DEVICES, newcomer("gw-eu"), "default"),
         client.merge_patch(EDGE_DEVICES, OURS, {"metadata": {"labels": {"a": "b"}}}, namespace),
         client.create(HOLDS, hold, namespace),
         client.merge_patch(DEVICE_GROUPS, "any", {"spec": {}}, namespace),
@@ -130,22 +151,8 @@ async def test_bridge_may_do_nothing_else_in_its_namespace_and_nothing_in_anothe
 GUIDE = (ROOT / "docs" / "how-to" / "run-gateways.md").read_text()
 
 
-async def test_commands_of_the_guide_do_what_it_says(sandbox: Sandbox, kube, namespace, tmp_path) -> None:
-    roles, *patches = re.findall(r"^```sh\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
-    await kube.create(EDGE_DEVICES, device("cam-1", "gw-eu"), namespace)
-    kubectl = tmp_path / "kubectl"
-    kubectl.write_text(f'#!/bin/sh\nexec {sandbox._binaries}/kubectl --kubeconfig {sandbox.kubeconfig} "$@"\n')
-    kubectl.chmod(0o755)
-    # Without a home kubectl would keep its cache in the working directory.
-    path = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path)}
-    for block in (roles, *patches):
-        commands = block.replace("acme", namespace)
-        done = await asyncio.create_subprocess_exec(
-            "sh", "-euc", commands, cwd=ROOT, env=path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-        )
-        told, _ = await done.communicate()
-        assert done.returncode == 0, told.decode()
-    spec = (await kube.get(EDGE_DEVICES, "cam-1", namespace))["spec"]
-    assert (spec["gateway"], spec["tokenGeneration"], spec["revoked"]) == ("gw-us", 2, True)
+async def test_commands_of_the_guide_make_two_gateways(sandbox: Sandbox, kube, namespace, tmp_path) -> None:
+    await kube.create(EDGE_DEVICES, device("cam-1", "gw-us"), namespace)
+    await GuideShell(sandbox, namespace, tmp_path).run(*shell_blocks(GUIDE))
     async with KubeClient.connect(await sandbox.service_account_kubeconfig(namespace, "bridge-gw-us")) as bridge:
         await say(bridge, "cam-1", namespace, "us/1")

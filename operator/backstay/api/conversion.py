@@ -26,6 +26,7 @@ from backstay.api.selectors import LabelSelector
 from backstay.api.windows import Day
 from backstay.api.windows import Window as WrittenWindow
 from backstay.core.devices import DeviceName
+from backstay.core.enrolment import EnrolmentRule
 from backstay.core.failures import RetryPolicy
 from backstay.core.holds import Hold
 from backstay.core.observed import GroupRules
@@ -129,6 +130,13 @@ def group_rules_from(spec: DeviceGroupSpec, devices: int, unavailable: int) -> G
 def size_from(text: int | str) -> Size:
     """A number of devices, or an exact share of them."""
     return Count(text) if isinstance(text, int) else Share(Fraction(parse_fraction(text)))
+
+
+def enrolment_rule_from(group: str, spec: DeviceGroupSpec) -> EnrolmentRule | None:
+    """Whom a group lets in, if it lets in anybody."""
+    if spec.enrol is None:
+        return None
+    return EnrolmentRule(group, spec.enrol.names, spec.enrol.labels, selector_from(spec.selector))
 
 
 def selector_from(written: LabelSelector) -> Selector:

@@ -22,6 +22,7 @@ from backstay.core.devices import (
     Step,
     StepType,
 )
+from backstay.core.enrolment import Newcomer
 from backstay.core.planes import ContentDigest, Plane
 from backstay.errors import Refused
 
@@ -38,6 +39,16 @@ _NOTHING: Final[Json] = {}
 def namespace_of(raw: Json) -> str:
     """The namespace of an object."""
     return str(raw["metadata"].get("namespace", ""))
+
+
+def is_enrolled(raw: Json) -> bool:
+    """Whether a device has been let in; one that has not is in no group, and nothing is decided for it."""
+    return (raw.get("spec") or _NOTHING).get("enrolled") is not False
+
+
+def newcomer_from(raw: Json) -> Newcomer:
+    """Read a device that is not enrolled."""
+    return Newcomer(DeviceName(raw["metadata"]["name"]), raw["metadata"].get("labels") or _NOTHING)
 
 
 def device_from(raw: Json) -> Device:

@@ -2,14 +2,33 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from backstay.api.conditions import Conditions
 from backstay.api.resource import Column, Reported, Resource, Served, Written
-from backstay.api.rules import ATOMIC
-from backstay.api.scalars import Cell11, Cell16, Count, Digest, PositiveCountOrPercentage
-from backstay.api.selectors import LabelSelector
+from backstay.api.rules import ATOMIC, rule, rules
+from backstay.api.scalars import Cell11, Cell16, Count, DeviceNamePattern, Digest, PositiveCountOrPercentage
+from backstay.api.selectors import Labels, LabelSelector
 from backstay.api.windows import Window
+
+
+class EnrolmentRule(Written):
+    """Which devices come into the group by themselves when they first show themselves to a gateway.
+
+    A device that presents a valid token and has no EdgeDevice gets one that is not enrolled. Where rules contradict
+    each other, or labels that the device has already, it waits for a person.
+    """
+
+    names: DeviceNamePattern
+    """Pattern of the whole names of the devices, as in a shell, such as cam-[0-9]*."""
+    labels: Labels = Field(default_factory=dict)
+    """Labels that such a device gets; with them it must belong to the group."""
+
+
+_MATCHES_LABELS = (
+    "!has(self.selector.matchLabels) || self.selector.matchLabels.all(key, "
+    "has(self.enrol.labels) && key in self.enrol.labels && self.enrol.labels[key] == self.selector.matchLabels[key])"
+)
 
 
 class DeviceGroupSpec(Written):
@@ -17,6 +36,16 @@ class DeviceGroupSpec(Written):
 
     Where groups overlap, the strictest rule wins.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                f"!has(self.enrol) || ({_MATCHES_LABELS})",
+                "enrol.labels must hold every label of selector.matchLabels, or who is enrolled would not belong here",
+                at=".enrol.labels",
+            )
+        )
+    )
 
     selector: LabelSelector
     """Picks the group's devices by the labels of their EdgeDevice. An empty selector picks every device of the
@@ -26,6 +55,8 @@ class DeviceGroupSpec(Written):
     percentage of the group, rounded up. A rollback never waits for it. Absent: only the plans' own limits hold."""
     window: Window | None = None
     """Hours in which devices of this group may start a change, in every plan. Absent: any time."""
+    enrol: EnrolmentRule | None = None
+    """Lets devices in without a person. Absent: each waits for one."""
     paused: bool = False
     """True starts nothing new on the group's devices, in every plan. Devices that are changing finish, and a rollback
     goes on. Default: false."""

@@ -184,6 +184,17 @@ class EdgeDeviceSpec(Written):
     """The generation of the device's token; raising it makes every earlier token invalid. Default: 1."""
     revoked: bool = False
     """True shuts the device out: its token is refused. Default: false."""
+    enrolled: Annotated[
+        bool,
+        Field(
+            json_schema_extra=rules(
+                rule("self || !oldSelf", "an enrolled device stays enrolled: shut it out with spec.revoked")
+            )
+        ),
+    ] = True
+    """False where a gateway has put the device up because it showed itself with a valid token: it waits for a person,
+    or for the `enrol` rule of a DeviceGroup, to set this to true. Until then it belongs to no group and gets nothing.
+    Default: true."""
     desired: Desired | None = None
     """What the device shall run. Written by the operator alone."""
 
@@ -257,7 +268,7 @@ class EdgeDeviceStatus(Reported):
     """The agent and its version, such as backstay-esp32/0.1.0."""
     conditions: Conditions = ()
     """Reachable: the device has reported within the interval that it declares. Ready: it is reachable, healthy, and
-    runs what it shall."""
+    runs what it shall. Enrolled, where it came by itself: whether it has been let in."""
 
 
 class EdgeDevice(Resource):

@@ -114,6 +114,16 @@ ObjectName = Annotated[
 ]
 """Name of another object."""
 
+DeviceNamePattern = Annotated[
+    str,
+    *_text(
+        r"([a-z0-9.*?-]|\[!?[a-z0-9.-]+\])+",
+        "must be a pattern of names: lower-case letters, digits, '-', '.', '*', '?' and sets such as [0-9]",
+        253,
+    ),
+]
+"""A pattern of whole names, as in a shell: `cam-*`, `cam-[0-9][0-9]`."""
+
 Duration = Annotated[
     str,
     *_text(

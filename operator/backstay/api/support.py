@@ -141,6 +141,8 @@ _DEVICE_GROUP: Final[Mapping[str, Support]] = {
     "spec.selector": Whole(),
     "spec.maxUnavailable": Acted(),
     "spec.window": Whole(),
+    "spec.enrol.names": Acted(),
+    "spec.enrol.labels": Whole(),
     "spec.paused": Acted(),
 }
 
@@ -183,6 +185,7 @@ _EDGE_DEVICE: Final[Mapping[str, Support]] = {
     "spec.pins": Later(_ALONE),
     "spec.tokenGeneration": Acted(),
     "spec.revoked": Acted(),
+    "spec.enrolled": Acted(),
     "spec.desired": Whole(),
 }
 

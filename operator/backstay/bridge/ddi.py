@@ -25,6 +25,7 @@ from backstay.bridge.feedback import parse_feedback
 from backstay.bridge.health import parse_health
 from backstay.bridge.keys import TenantKey
 from backstay.bridge.metrics import BridgeMetrics
+from backstay.bridge.newcomers import Newcomers
 from backstay.bridge.records import ServedDevice
 from backstay.bridge.sessions import Sessions
 from backstay.bridge.steps import UNKNOWN, Steps
@@ -45,6 +46,7 @@ class Ddi:
         *,
         view: View,
         key: TenantKey,
+        newcomers: Newcomers,
         steps: Steps,
         downloads: Downloads,
         sessions: Sessions,
@@ -54,6 +56,7 @@ class Ddi:
     ) -> None:
         self._view = view
         self._key = key
+        self._newcomers = newcomers
         self._steps = steps
         self._downloads = downloads
         self._sessions = sessions
@@ -83,8 +86,11 @@ class Ddi:
 
     def _for_device(self, handler: DeviceHandler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def answer(request: web.Request) -> web.StreamResponse:
-            if (record := authorized(self._view, self._key.value, request)) is None:
+            record = authorized(self._view, self._key.value, request)
+            if not isinstance(record, ServedDevice):
                 self._metrics.turned_away()
+                if record is not None:
+                    self._newcomers.seen(record.name)
                 raise Problem(HTTPStatus.UNAUTHORIZED, "no such device here, or not its token")
             session, now = self._sessions.of(record.name), self._clock.monotonic()
             session.contact_at = now

@@ -7,6 +7,7 @@ one and the same answer.
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
@@ -95,17 +96,28 @@ def _origin(scheme: str, host: str) -> str:
         raise Problem(HTTPStatus.BAD_REQUEST, "the header Host names no host") from error
 
 
-def authorized(view: View, key: bytes, request: web.Request) -> ServedDevice | None:
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A device that carries a valid token, and of which this bridge knows nothing."""
+
+    name: str
+
+
+def authorized(view: View, key: bytes, request: web.Request) -> ServedDevice | Unknown | None:
     """The device that may speak here by this request, or None."""
     credential = parse_authorization(request.headers.get("Authorization"))
-    record = view.device(request.match_info["device"])
+    name = request.match_info["device"]
+    record = view.device(name)
     if credential is None or not key:
         return None
     # An unknown device costs the same computation as a known one.
-    name, generation = (record.name, record.generation) if record else ("nobody", 1)
+    generation = record.generation if record else 1
     fits = admits(credential, key, device=name, generation=generation, gateway=view.gateway)
-    here = request.match_info["tenant"] == view.namespace
-    return record if fits and here and record and not record.revoked else None
+    if not fits or request.match_info["tenant"] != view.namespace:
+        return None
+    if record is None:
+        return Unknown(name)
+    return record if record.enrolled and not record.revoked else None
 
 
 def errors_as_json(count: Callable[[str, int], None]) -> Middleware:

@@ -36,12 +36,19 @@ class BridgeMetrics:
         )
         self._limited = Counter(
             "backstay_bridge_limited",
-            "What was turned away because it was too much: requests or downloads of one device, or connections.",
+            "What was turned away because it was too much: requests or downloads of one device, connections, or"
+            " newcomers.",
             ("what",),
             registry=self._registry,
         )
         self._age = Gauge(
             "backstay_bridge_view_age_seconds", "Age of the last whole reading of holds.", registry=self._registry
+        )
+
+        self._waiting = Gauge(
+            "backstay_bridge_waiting_devices",
+            "Devices that have shown themselves and wait to be enrolled.",
+            registry=self._registry,
         )
 
     def request(self, route: str, status: int) -> None:
@@ -67,10 +74,11 @@ class BridgeMetrics:
         self._strangers.inc()
 
     def limited(self, what: str) -> None:
-        """Count what was too much: requests, downloads or connections."""
+        """Count what was too much: requests, downloads, connections or newcomers."""
         self._limited.labels(what).inc()
 
-    def exposition(self, view_age_seconds: float) -> bytes:
-        """The bridge's own metrics as text."""
+    def exposition(self, view_age_seconds: float, waiting: int) -> bytes:
+        """The bridge's own metrics as text; `waiting` is the number of devices that are not enrolled."""
         self._age.set(view_age_seconds)
+        self._waiting.set(waiting)
         return generate_latest(self._registry)

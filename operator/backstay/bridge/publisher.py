@@ -15,7 +15,7 @@ from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
 from backstay.bridge.journal import Journal
 from backstay.bridge.metrics import BridgeMetrics
 from backstay.bridge.records import ServedDevice, device_record
-from backstay.bridge.reports import with_readiness, with_report
+from backstay.bridge.reports import with_enrolment, with_readiness, with_report
 from backstay.bridge.sessions import Session, Sessions
 from backstay.bridge.status import REACHABLE, Condition, Status, difference
 from backstay.bridge.view import View
@@ -62,7 +62,8 @@ class Publisher:
         now, session = self._clock.now(), self._sessions.of(record.name)
         name_of = partial(self._view.version_of, record)
         found = with_report(status or record.status, session.report, name_of)
-        return with_readiness(self._with_reachability(found, record, now), record, now)
+        found = with_enrolment(self._with_reachability(found, record, now), record, now)
+        return with_readiness(found, record, now)
 
     async def write(self, record: ServedDevice, status: Status, kind: str) -> None:
         """Write a status on top of the device's last words; without an error, it stands.
@@ -197,7 +198,7 @@ class Publisher:
 
     def _with_reachability(self, status: Status, record: ServedDevice, now: datetime) -> Status:
         reachable = self._sessions.reachable(record, self._clock.monotonic())
-        if reachable is None:
+        if reachable is None or not record.enrolled:
             return status
         every = f"the device checks in every {self._sessions.interval(record):g} s"
         reason, message = ("CheckingIn", every) if reachable else ("Silent", f"{every}, and has not")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from backstay.api.conversion import hold_from, selector_from
-from backstay.api.device_conversion import device_from
+from backstay.api.device_conversion import device_from, is_enrolled
 from backstay.api.devicegroup import DeviceGroup
 from backstay.api.hold import Hold as WrittenHold
 from backstay.api.resource import InvalidDocument
@@ -37,6 +37,8 @@ class ServedDevice:
     """The generation of its token."""
     revoked: bool = False
     """Its token is refused. `device.revoked` says more: it also covers devices that get no orders but may speak."""
+    enrolled: bool = True
+    """Whether somebody has let it in; until then it is answered as a stranger."""
     probes: tuple[Json, ...] = ()
     window: str = ""
     object_generation: int = 0
@@ -98,6 +100,7 @@ def device_record(item: Json) -> ServedDevice:
         device=device,
         generation=int(item["spec"].get("tokenGeneration", 1)),
         revoked=bool(item["spec"].get("revoked")),
+        enrolled=is_enrolled(item),
         probes=tuple(desired.get("probes") or ()),
         window=desired.get("window") or "",
         object_generation=int(item["metadata"].get("generation", 0)),

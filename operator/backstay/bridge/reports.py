@@ -13,7 +13,7 @@ from typing import Final
 from backstay.bridge.feedback import Feedback
 from backstay.bridge.health import HealthReport
 from backstay.bridge.records import ServedDevice
-from backstay.bridge.status import REACHABLE, READY, Condition, Status
+from backstay.bridge.status import ENROLLED, REACHABLE, READY, Condition, Status
 from backstay.core.device import Reason
 from backstay.core.devices import PlaneState, PlaneStatus
 from backstay.core.planes import ContentDigest, Plane
@@ -102,6 +102,20 @@ def _failure(feedback: Feedback, content: ContentDigest | None, running: Content
     return Answer(PlaneState.ROLLED_BACK if undone else PlaneState.FAILED, reason)
 
 
+def with_enrolment(status: Status, record: ServedDevice, now: datetime) -> Status:
+    """The status with the condition Enrolled, for a device that came by itself."""
+    if record.enrolled and ENROLLED not in status.conditions:
+        return status
+    reason, message = ("LetIn", "it has been let in") if record.enrolled else ("Waiting", _WAITS)
+    return status.with_condition(ENROLLED, Condition(record.enrolled, reason, message, now, record.object_generation))
+
+
+_WAITS: Final = (
+    "it showed itself with a valid token; to let it in, label it and set spec.enrolled to true; to shut it out, set"
+    " spec.revoked"
+)
+
+
 def with_readiness(status: Status, record: ServedDevice, now: datetime) -> Status:
     """The status with the condition Ready: reachable, healthy, and running what it shall.
 
@@ -112,6 +126,8 @@ def with_readiness(status: Status, record: ServedDevice, now: datetime) -> Statu
 
 
 def _readiness(status: Status, record: ServedDevice) -> tuple[bool, str, str]:
+    if not record.enrolled:
+        return False, "NotEnrolled", "the device waits to be let in"
     reachable = status.conditions.get(REACHABLE)
     if reachable is not None and not reachable.holds:
         return False, "Unreachable", "the device does not check in"

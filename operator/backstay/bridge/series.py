@@ -77,7 +77,7 @@ class DeviceSeries:
 
     def exposition(self) -> bytes:
         """The series as text."""
-        records = sorted(self._view.devices(), key=lambda record: record.name)
+        records = sorted((found for found in self._view.devices() if found.enrolled), key=lambda record: record.name)
         now = self._clock.monotonic()
         epoch = self._clock.now().timestamp() - now
         seen = [self._seen(record, now, epoch) for record in records]

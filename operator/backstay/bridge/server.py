@@ -29,6 +29,7 @@ from backstay.bridge.journal import Journal
 from backstay.bridge.keys import TenantKey
 from backstay.bridge.listening import Door, listening
 from backstay.bridge.metrics import CONTENT_TYPE, BridgeMetrics
+from backstay.bridge.newcomers import Newcomers
 from backstay.bridge.orders import OrdersReader
 from backstay.bridge.publisher import Publisher
 from backstay.bridge.records import ServedDevice, device_record
@@ -82,6 +83,7 @@ class Bridge:
     sessions: Sessions
     journal: Journal
     publisher: Publisher
+    newcomers: Newcomers
     contents: Contents
     housekeeping: Housekeeping
     metrics: BridgeMetrics
@@ -101,6 +103,7 @@ class Bridge:
             tasks.create_task(self.key.run(), name="follow the tenant's key")
             tasks.create_task(self.publisher.run(), name="write statuses")
             tasks.create_task(self.publisher.run_answers(), name="write answers")
+            tasks.create_task(self.newcomers.run(), name="put up newcomers")
             tasks.create_task(self.housekeeping.run(), name="trim the cache")
 
 
@@ -117,6 +120,7 @@ def assemble(settings: Settings, client: KubeClient, registry: Registry, verifie
     orders = OrdersReader(client, view, clock)
     key = TenantKey(client, settings.namespace)
     publisher = Publisher(client, view, sessions, journal, clock, metrics)
+    newcomers = Newcomers(client, view, clock, metrics)
     cache = BlobCache(settings.cache, registry)
     contents = Contents(registry, cache, verifier, clock, metrics.fetch_failed)
     housekeeping = Housekeeping(cache, contents, view, settings.cache_limit_bytes)
@@ -133,6 +137,7 @@ def assemble(settings: Settings, client: KubeClient, registry: Registry, verifie
     ddi = Ddi(
         view=view,
         key=key,
+        newcomers=newcomers,
         steps=steps,
         downloads=Downloads(steps, contents, sessions, metrics),
         sessions=sessions,
@@ -144,7 +149,7 @@ def assemble(settings: Settings, client: KubeClient, registry: Registry, verifie
     series = DeviceSeries(view, sessions, clock)
 
     async def exposition(_: web.Request) -> web.Response:
-        body = series.exposition() + metrics.exposition(view.age.total_seconds())
+        body = series.exposition() + metrics.exposition(view.age.total_seconds(), view.waiting())
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     application = web.Application(client_max_size=BODY_LIMIT_BYTES, middlewares=[errors_as_json(metrics.request)])
@@ -168,6 +173,7 @@ def assemble(settings: Settings, client: KubeClient, registry: Registry, verifie
         sessions=sessions,
         journal=journal,
         publisher=publisher,
+        newcomers=newcomers,
         contents=contents,
         housekeeping=housekeeping,
         metrics=metrics,

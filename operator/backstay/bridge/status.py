@@ -12,6 +12,7 @@ Json = dict[str, Any]
 
 REACHABLE: Final = "Reachable"
 READY: Final = "Ready"
+ENROLLED: Final = "Enrolled"
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ class View:
         self._orders: StandingOrders | None = None
         self._names: dict[tuple[Plane, ContentDigest], str] = {}
         self._placed: dict[DeviceName, _Placed] = {}
+        self._waiting = 0
 
     @property
     def age(self) -> timedelta:
@@ -82,6 +83,10 @@ class View:
         """Every device of this gateway with all that it has answered, without its groups."""
         return [self._with_answers(record) for record in self._devices.values()]
 
+    def waiting(self) -> int:
+        """How many devices of this gateway are not enrolled."""
+        return self._waiting
+
     def written(self, name: str) -> ServedDevice | None:
         """A device of this gateway as it stands in the API server."""
         return self._devices.get(DeviceName(name))
@@ -113,6 +118,7 @@ class View:
         for plane, assignment in record.device.assigned.items():
             self._names[plane, assignment.content] = assignment.version
         if record.device.gateway == self.gateway:
+            self._waiting += (not record.enrolled) - (known is not None and not known.enrolled)
             self._devices[record.name] = record
         else:
             self.remove_device(record.name)
@@ -124,7 +130,8 @@ class View:
 
     def remove_device(self, name: str) -> None:
         """Forget a device that was deleted, or that another gateway serves now."""
-        self._devices.pop(DeviceName(name), None)
+        gone = self._devices.pop(DeviceName(name), None)
+        self._waiting -= gone is not None and not gone.enrolled
         self._placed.pop(DeviceName(name), None)
 
     def may_begin(self, record: ServedDevice, now: datetime) -> MayStart | MayNotStart | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
-from backstay.api.device_conversion import device_from
+from backstay.api.device_conversion import device_from, is_enrolled
 from backstay.api.resource import Resource
 from backstay.controllers.failpoints import Failpoints
 from backstay.controllers.shelf import Shelf
@@ -40,7 +40,7 @@ class LiveNamespace:
             for resource, shelf in store.shelves.items():
                 for raw in await kube.list(resource, name):
                     shelf.put(raw)
-            devices = tuple(device_from(raw) for raw in await kube.list(EDGE_DEVICES, name))
+            devices = tuple(device_from(raw) for raw in await kube.list(EDGE_DEVICES, name) if is_enrolled(raw))
             for device in devices:
                 store.fleets.put((name, device))
             snapshots = Snapshots(kube, Failpoints())

@@ -6,8 +6,9 @@ The operator has no right to a device's status, which is the device's own word; 
 from typing import Any
 
 from backstay.api import EdgeDevice
-from backstay.api.device_conversion import asks_for_more, device_from, namespace_of
+from backstay.api.device_conversion import asks_for_more, device_from, is_enrolled, namespace_of, newcomer_from
 from backstay.api.support import unsupported
+from backstay.controllers.enrolment import Waiting
 from backstay.core.devices import Device
 from backstay.ports.journal import Entry, Journal, Subject, Weight
 
@@ -21,13 +22,15 @@ class DeviceReader:
         self._journal = journal
         self._told: dict[str, int] = {}
 
-    def read(self, raw: Json) -> tuple[str, Device]:
-        """The namespace and the record of a device.
+    def read(self, raw: Json) -> tuple[str, Device] | Waiting:
+        """The namespace and the record of a device; apart from them, one that has not been let in.
 
         Raises:
             Refused: the object is not a device that this version understands.
         """
         device = device_from(raw)
+        if not is_enrolled(raw):
+            return Waiting(newcomer_from(raw), _subject(raw), device.resource_version)
         if asks_for_more(raw["spec"]):
             self._tell(raw)
         return namespace_of(raw), device
@@ -39,6 +42,10 @@ class DeviceReader:
             return
         self._told[metadata["uid"]] = metadata["generation"]
         beyond = "; ".join(map(str, unsupported(EdgeDevice.from_document(raw))))
-        subject = Subject(raw["apiVersion"], raw["kind"], metadata["namespace"], metadata["name"], metadata["uid"])
         message = f"the device gets no orders: {beyond}"
-        self._journal.record(Entry(subject, "NotYetSupported", message, Weight.WARNING))
+        self._journal.record(Entry(_subject(raw), "NotYetSupported", message, Weight.WARNING))
+
+
+def _subject(raw: Json) -> Subject:
+    metadata = raw["metadata"]
+    return Subject(raw["apiVersion"], raw["kind"], metadata["namespace"], metadata["name"], metadata["uid"])

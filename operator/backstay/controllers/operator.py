@@ -17,6 +17,7 @@ from backstay.adapters.kube.events import EventJournal
 from backstay.adapters.kube.informer import Informer
 from backstay.adapters.kube.lease import Leadership
 from backstay.controllers.device_reader import DeviceReader
+from backstay.controllers.enrolment import Enrolment
 from backstay.controllers.failpoints import Failpoints
 from backstay.controllers.handlers import registry_for, settings
 from backstay.controllers.orders import OrderBook
@@ -134,7 +135,8 @@ class _Operator:
         await self._first_sight()
         async with asyncio.TaskGroup() as group:
             reader = DeviceReader(self._journal)
-            informer = Informer(kube, EDGE_DEVICES, store.fleets, parse=reader.read, clock=self._clock)
+            enrolment = Enrolment(kube, store, self._journal, self._leadership)
+            informer = Informer(kube, EDGE_DEVICES, enrolment, parse=reader.read, clock=self._clock)
             group.create_task(informer.run())
             group.create_task(self._watch())
             await informer.synced.wait()
@@ -144,6 +146,7 @@ class _Operator:
             group.create_task(store.keep_swept(kube))
             group.create_task(self._journal.run())
             group.create_task(self._paging.run())
+            group.create_task(enrolment.run())
             group.create_task(Reports(kube, store, self._clock, self._leadership).run())
             group.create_task(self._reconcile_all())
             log.info("reconciling %d plans", len(store.plans.all()))

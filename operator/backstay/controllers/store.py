@@ -47,6 +47,8 @@ class Store:
         """Set when a plan has come or gone."""
         self.reports_due: Final = asyncio.Event()
         """Set when a group, rule or hold has changed, so that its own status may be out of date."""
+        self.enrolment_due: Final = asyncio.Event()
+        """Set when a device has come that is not enrolled, or a group's rule may let one in now."""
 
     @property
     def shelves(self) -> dict[Resource, Shelf[Any]]:
@@ -147,6 +149,7 @@ class Store:
         self.fleets.bound(namespace, name, is_bounded=spec is not None and spec.max_unavailable is not None)
         self.fleets.changed_groups.add((namespace, name))
         self.reports_due.set()
+        self.enrolment_due.set()
         self.wakes.wake_namespace(namespace)
 
     def _rule_changed(self, namespace: str, name: str) -> None:

@@ -1,0 +1,52 @@
+"""The commands of a guide, run as a reader would run them, against the sandbox and in a test's own namespace."""
+
+import asyncio
+import re
+from pathlib import Path
+
+from backstay.sandbox import Sandbox
+
+ROOT = Path(__file__).parents[2]
+TENANT = "acme"
+"""The namespace that the guides speak of."""
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def shell_blocks(text: str) -> list[str]:
+    return blocks(text, "sh")
+
+
+class GuideShell:
+    """A shell in the checkout with a kubectl for the sandbox."""
+
+    def __init__(self, sandbox: Sandbox, namespace: str, home: Path) -> None:
+        self._namespace = namespace
+        kubectl = home / "kubectl"
+        kubectl.write_text(f'#!/bin/sh\nexec {sandbox._binaries}/kubectl --kubeconfig {sandbox.kubeconfig} "$@"\n')
+        kubectl.chmod(0o755)
+        # Without a home kubectl would keep its cache in the working directory.
+        self._environment = {"PATH": f"{home}:/usr/bin:/bin", "HOME": str(home)}
+
+    async def run(self, *commands: str) -> str:
+        """Run blocks one after the other, each of which must succeed, and return what the last printed."""
+        told = b""
+        for block in commands:
+            done = await asyncio.create_subprocess_exec(
+                *(
+                    "sh",
+                    "-euc",
+                    block.replace(f"-n {TENANT}", f"-n {self._namespace}").replace(
+                        f"/{TENANT}/", f"/{self._namespace}/"
+                    ),
+                ),
+                cwd=ROOT,
+                env=self._environment,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+            told, _ = await done.communicate()
+            assert done.returncode == 0, told.decode()
+        return told.decode()
