@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from backstay.controllers.failpoints import Failpoints
+from backstay.adapters.failpoints import Failpoints
 from backstay.controllers.narration import Narrator
 from backstay.core.actions import Decision
 from backstay.core.devices import DeviceName, Drill, RevisionName

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from backstay.controllers.failpoints import Failpoints
+from backstay.adapters.failpoints import Failpoints
 from backstay.controllers.paging import Paging
 from backstay.controllers.wakes import Wakes
 from backstay.core.actions import Alert, AlertKind

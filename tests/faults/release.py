@@ -50,9 +50,12 @@ class Release:
     counter: int = 0
     bad: set[str] = field(default_factory=set)
     """The contents that devices fell back from."""
+    devices: Any = None
+    """Who takes the release; without any, devices that speak to the API server themselves."""
 
     def __post_init__(self) -> None:
-        self.devices = ScriptedDevices(self.kube, self.namespace, DEVICES, random=self.random)
+        if self.devices is None:
+            self.devices = ScriptedDevices(self.kube, self.namespace, DEVICES, random=self.random)
         self.plan = Plan(self.kube, self.namespace, "vision")
 
     async def prepare(self) -> None:

@@ -12,13 +12,13 @@ from random import Random
 
 import pytest
 
+from backstay.adapters.failpoints import OPERATOR, VARIABLE
 from backstay.adapters.kube.client import KubeClient
-from backstay.controllers.failpoints import FAILPOINTS, VARIABLE
 from backstay.sandbox import Sandbox
 from tests.cluster.operator_stage import Operator, running_operator
 from tests.faults.release import Release
 
-PASSAGES = dict.fromkeys(FAILPOINTS, 1) | {"before-dispatch": 5, "after-dispatch": 6, "after-phase-write": 4}
+PASSAGES = dict.fromkeys(OPERATOR, 1) | {"before-dispatch": 5, "after-dispatch": 6, "after-phase-write": 4}
 """At which passage each place kills in the short run: orders are in the middle of a ring then."""
 KILLS, MORE_KILLS = 20, 200
 LONGEST_LIFE_SECONDS = 1.5
@@ -46,8 +46,8 @@ async def releases(
 
 
 def passages() -> list[object]:
-    found: list[object] = [pytest.param(name, PASSAGES[name], id=name) for name in FAILPOINTS]
-    for name in FAILPOINTS:
+    found: list[object] = [pytest.param(name, PASSAGES[name], id=name) for name in OPERATOR]
+    for name in OPERATOR:
         most = MORE_PASSAGES[name.split("-", 1)[1]]
         more = (number for number in range(1, most + 1) if number != PASSAGES[name])
         found += [pytest.param(name, number, id=f"{name}-{number}", marks=pytest.mark.sweep) for number in more]

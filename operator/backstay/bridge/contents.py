@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from backstay.adapters.failpoints import Failpoints
 from backstay.adapters.oci.cache import BlobCache
 from backstay.core.devices import Assignment
 from backstay.core.planes import ContentDigest, Plane
@@ -88,8 +89,15 @@ class Contents:
     """Answers at once whether an assignment's bytes are here, and fetches them in the background if not."""
 
     def __init__(
-        self, registry: Registry, cache: BlobCache, verifier: Verifier, clock: Clock, failed: Callable[[], None]
+        self,
+        registry: Registry,
+        cache: BlobCache,
+        verifier: Verifier,
+        clock: Clock,
+        failed: Callable[[], None],
+        failpoints: Failpoints,
     ) -> None:
+        self._failpoints = failpoints
         self._registry = registry
         self._cache = cache
         self._verifier = verifier
@@ -151,7 +159,9 @@ class Contents:
             return _rejected(reference, f"it holds {description.plane} {description.content}, not {plane} {content}")
         if isinstance(verdict := await self._verifier.verify(description), Unverified):
             return _rejected(reference, str(verdict))
+        self._failpoints.passing("before-fetch")
         path = await self._cache.path(description.reference.repository, content, description.size_bytes)
+        self._failpoints.passing("after-fetch")
         sha1, md5 = await asyncio.to_thread(_hashes, path)
         suffix = await asyncio.to_thread(_suffix, path)
         log.info("%s %s is here: %d bytes", plane, description.version, description.size_bytes)

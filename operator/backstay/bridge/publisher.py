@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+from backstay.adapters.failpoints import Failpoints
 from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
 from backstay.bridge.journal import Journal
 from backstay.bridge.metrics import BridgeMetrics
@@ -47,7 +48,9 @@ class Publisher:
         journal: Journal,
         clock: Clock,
         metrics: BridgeMetrics,
+        failpoints: Failpoints,
     ) -> None:
+        self._failpoints = failpoints
         self._client = client
         self._journal = journal
         self._answered: dict[DeviceName, None] = {}
@@ -79,6 +82,7 @@ class Publisher:
         if not patch:
             return
         body = {"metadata": {"uid": record.device.uid}, "status": patch}
+        self._failpoints.passing(f"before-{kind}-write")
         try:
             answer = await self._client.merge_patch(
                 EDGE_DEVICES, record.name, body, self._view.namespace, subresource="status"
@@ -89,6 +93,7 @@ class Publisher:
         except BackstayError:
             self._metrics.status_write(kind, "failed")
             raise
+        self._failpoints.passing(f"after-{kind}-write")
         self._metrics.status_write(kind, "written")
         session = self._sessions.of(record.name)
         session.next_write, session.differs_since = self._clock.monotonic() + GAP_SECONDS, None
@@ -166,7 +171,9 @@ class Publisher:
                 news, _ = self._view.unwritten(name)
                 await self.write(record, record.status, "answer" if news else "health")
                 if old := self._view.unwritten(name)[1]:
+                    self._failpoints.passing("before-forget")
                     await self._journal.forget(old)
+                    self._failpoints.passing("after-forget")
             except NotFound:
                 log.info("EdgeDevice %s is gone", name)
             except Unavailable as error:

@@ -12,6 +12,7 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 
+from backstay.adapters.failpoints import BRIDGE, Failpoints
 from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
 from backstay.adapters.kube.informer import Informer
 from backstay.adapters.oci.cache import BlobCache
@@ -107,7 +108,14 @@ class Bridge:
             tasks.create_task(self.housekeeping.run(), name="trim the cache")
 
 
-def assemble(settings: Settings, client: KubeClient, registry: Registry, verifier: Verifier, clock: Clock) -> Bridge:
+def assemble(
+    settings: Settings,
+    client: KubeClient,
+    registry: Registry,
+    verifier: Verifier,
+    clock: Clock,
+    failpoints: Failpoints,
+) -> Bridge:
     """Wire a bridge together; nothing runs yet.
 
     Raises:
@@ -119,10 +127,10 @@ def assemble(settings: Settings, client: KubeClient, registry: Registry, verifie
     metrics = BridgeMetrics()
     orders = OrdersReader(client, view, clock)
     key = TenantKey(client, settings.namespace)
-    publisher = Publisher(client, view, sessions, journal, clock, metrics)
+    publisher = Publisher(client, view, sessions, journal, clock, metrics, failpoints)
     newcomers = Newcomers(client, view, clock, metrics)
     cache = BlobCache(settings.cache, registry)
-    contents = Contents(registry, cache, verifier, clock, metrics.fetch_failed)
+    contents = Contents(registry, cache, verifier, clock, metrics.fetch_failed, failpoints)
     housekeeping = Housekeeping(cache, contents, view, settings.cache_limit_bytes)
     steps = Steps(
         view=view,
@@ -133,6 +141,7 @@ def assemble(settings: Settings, client: KubeClient, registry: Registry, verifie
         publisher=publisher,
         clock=clock,
         metrics=metrics,
+        failpoints=failpoints,
     )
     ddi = Ddi(
         view=view,
@@ -200,7 +209,9 @@ async def serve(settings: Settings, kubeconfig: Path | None, announce: Callable[
         if not public_keys:
             where = f"{settings.keys} holds no *.pem or *.pub" if settings.keys else "no --keys"
             log.warning("%s: signatures of artifacts are not checked here", where)
-        bridge = assemble(settings, client, registry, verifier_with(public_keys, transport, registry), SystemClock())
+        verifier = verifier_with(public_keys, transport, registry)
+        failpoints = Failpoints.from_environment(BRIDGE)
+        bridge = assemble(settings, client, registry, verifier, SystemClock(), failpoints)
         stack.callback(bridge.journal.close)
         stack.push_async_callback(bridge.contents.close)
         stack.push_async_callback(bridge.publisher.write_last)

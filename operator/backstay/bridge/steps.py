@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
+from backstay.adapters.failpoints import Failpoints
 from backstay.bridge.contents import ABSENT, Absent, Content, Contents, Ready, Rejected
 from backstay.bridge.entrance import Problem
 from backstay.bridge.feedback import Execution, Feedback
@@ -60,7 +61,9 @@ class Steps:
         publisher: Publisher,
         clock: Clock,
         metrics: BridgeMetrics,
+        failpoints: Failpoints,
     ) -> None:
+        self._failpoints = failpoints
         self._view = view
         self._orders = orders
         self._contents = contents
@@ -177,7 +180,9 @@ class Steps:
     async def _answer(self, record: ServedDevice, plane: Plane, number: int, answer: Answer) -> None:
         """Promise that an answer stands: it is on disk here, and goes to the API server as soon as that takes it."""
         kept = KeptAnswer(record.name, record.device.uid, plane, number, answer, self._clock.now())
+        self._failpoints.passing("before-keep")
         await self._journal.keep(kept)
+        self._failpoints.passing("after-keep")
         log.info("%s: step %d of its %s is %s %s", record.name, number, plane, answer.state, answer.reason)
         self._publisher.hurry(record.name)
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from backstay.adapters.failpoints import Failpoints
 from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
 from backstay.api.device_conversion import device_from, is_enrolled
 from backstay.api.resource import Resource
-from backstay.controllers.failpoints import Failpoints
 from backstay.controllers.shelf import Shelf
 from backstay.controllers.snapshots import Snapshots
 from backstay.controllers.store import Store

@@ -45,6 +45,7 @@ async def _run(
     import aiohttp
 
     from backstay.adapters.alertmanager import Alertmanager
+    from backstay.adapters.failpoints import OPERATOR, Failpoints
     from backstay.adapters.kube.client import KubeClient
     from backstay.adapters.oci.public_keys import load_keys
     from backstay.adapters.oci.registry import OciRegistry
@@ -52,7 +53,6 @@ async def _run(
     from backstay.adapters.oci.verify import NoKeysVerifier, verifier_with
     from backstay.adapters.prometheus import Prometheus
     from backstay.adapters.system_clock import SystemClock
-    from backstay.controllers.failpoints import Failpoints
     from backstay.controllers.operator import Neighbours, Options
     from backstay.controllers.operator import run as lead
 
@@ -66,7 +66,7 @@ async def _run(
         neighbours = Neighbours(
             kube, registry, verifier, Prometheus(session, prometheus), Alertmanager(session, alertmanager)
         )
-        await lead(neighbours, Options(namespace, lease_duration), SystemClock(), Failpoints.from_environment())
+        await lead(neighbours, Options(namespace, lease_duration), SystemClock(), Failpoints.from_environment(OPERATOR))
 
 
 def _log_to_stderr() -> None:

@@ -4,8 +4,8 @@ import logging
 from collections import Counter
 from typing import Final
 
+from backstay.adapters.failpoints import Failpoints
 from backstay.api import ReleasePlan
-from backstay.controllers.failpoints import Failpoints
 from backstay.controllers.orders import Done, Result
 from backstay.controllers.plan_conditions import Standing, troubles
 from backstay.controllers.wakes import Key

@@ -12,13 +12,13 @@ from typing import Final, NoReturn
 
 import kopf
 
+from backstay.adapters.failpoints import Failpoints
 from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
 from backstay.adapters.kube.events import EventJournal
 from backstay.adapters.kube.informer import Informer
 from backstay.adapters.kube.lease import Leadership
 from backstay.controllers.device_reader import DeviceReader
 from backstay.controllers.enrolment import Enrolment
-from backstay.controllers.failpoints import Failpoints
 from backstay.controllers.handlers import registry_for, settings
 from backstay.controllers.orders import OrderBook
 from backstay.controllers.paging import Paging

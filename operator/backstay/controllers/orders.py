@@ -7,10 +7,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, assert_never
 
+from backstay.adapters.failpoints import Failpoints
 from backstay.adapters.kube.client import EDGE_DEVICES, HOLDS, KubeClient
 from backstay.api import Hold, ReleasePlan
 from backstay.api.device_conversion import device_from
-from backstay.controllers.failpoints import Failpoints
 from backstay.controllers.probes import FAILS_ON_PURPOSE, probes_for
 from backstay.controllers.snapshots import PLAN_LABEL, Snapshot, label_value
 from backstay.controllers.store import Store

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
-from backstay.controllers.failpoints import Failpoints
+from backstay.adapters.failpoints import Failpoints
 from backstay.controllers.wakes import Key, Wakes
 from backstay.core.actions import Alert, AlertKind
 from backstay.core.devices import RevisionName

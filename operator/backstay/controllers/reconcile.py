@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from backstay.adapters.failpoints import Failpoints
 from backstay.adapters.kube.client import RELEASE_PLANS, KubeClient
 from backstay.api import ReleasePlan
 from backstay.api.state_conversion import outcome_from
-from backstay.controllers.failpoints import Failpoints
 from backstay.controllers.merge import merge_patch, without_nulls
 from backstay.controllers.narration import Narrator
 from backstay.controllers.observing import Observer, Sight

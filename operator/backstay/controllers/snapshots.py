@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from backstay.adapters.failpoints import Failpoints
 from backstay.adapters.kube.client import CONTROLLER_REVISIONS, KubeClient
 from backstay.api.conversion import plan_from, tightened
 from backstay.api.healthrule import HealthRuleSpec
 from backstay.api.releaseplan import ReleasePlan, ReleasePlanSpec
-from backstay.controllers.failpoints import Failpoints
 from backstay.core.devices import RevisionName
 from backstay.core.plan import Plan
 from backstay.core.planes import ContentDigest, Plane, Release, Requirement, VersionRange

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from backstay.controllers.failpoints import FAILPOINTS, Failpoints
+from backstay.adapters.failpoints import OPERATOR, Failpoints
 from backstay.errors import Refused
 
 
@@ -17,15 +17,15 @@ def test_failpoint_is_refused_when_it_does_not_exist(wanted: str) -> None:
 
 def test_failpoint_kills_at_the_passage_that_was_asked_for() -> None:
     script = (
-        "from backstay.controllers.failpoints import Failpoints\n"
-        f"points = Failpoints('{FAILPOINTS[0]}:2')\n"
-        f"points.passing('{FAILPOINTS[1]}'); points.passing('{FAILPOINTS[0]}'); print('once', flush=True)\n"
-        f"points.passing('{FAILPOINTS[0]}'); print('twice', flush=True)\n"
+        "from backstay.adapters.failpoints import Failpoints\n"
+        f"points = Failpoints('{OPERATOR[0]}:2')\n"
+        f"points.passing('{OPERATOR[1]}'); points.passing('{OPERATOR[0]}'); print('once', flush=True)\n"
+        f"points.passing('{OPERATOR[0]}'); print('twice', flush=True)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (-9, "once\n")
 
 
 def test_failpoint_does_nothing_when_none_is_asked_for() -> None:
-    for name in FAILPOINTS:
+    for name in OPERATOR:
         Failpoints().passing(name)
