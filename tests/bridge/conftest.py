@@ -19,6 +19,7 @@ from kubernetes.aio.client.configuration import Configuration
 
 from backstay.adapters.failpoints import Failpoints
 from backstay.adapters.kube.client import KubeClient
+from backstay.bridge.metrics import BridgeMetrics
 from backstay.bridge.records import device_record
 from backstay.bridge.server import Bridge, Settings, assemble
 from backstay.bridge.tokens import target_token
@@ -268,7 +269,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with TestServer(api.application()) as server, aiohttp.ClientSession() as session:
         kube = KubeClient(session, Configuration(host=str(server.make_url(""))), "test")
         settings = Settings("acme", "gw-eu", "127.0.0.1", 0, tmp_path / "cache", tmp_path / "state")
-        bridge = assemble(settings, kube, shelf, shelf, time, Failpoints())
+        bridge = assemble(settings, kube, shelf, shelf, time, BridgeMetrics(), Failpoints())
         bridge.key.value = KEY
         await bridge.orders.read()
         async with TestClient(TestServer(bridge.application)) as client:

@@ -1,5 +1,7 @@
 """What is written of devices that say nothing that is waited for, and when."""
 
+from contextlib import suppress
+
 import pytest
 
 from backstay.bridge.records import device_record
@@ -154,3 +156,39 @@ async def test_other_statuses_are_written_when_one_fails_again_and_again(world):
         await sweep(world)
     await sweep(world, 1.5)
     assert len(world.api.writes) == 19, "each of the others once"
+
+
+async def test_what_has_begun_ends_and_nothing_new_starts_when_the_api_server_is_away_for_ten_minutes(world):
+    await world.health(OLD)
+    world.device("cam-2")
+    world.order()
+    await world.offered()
+    assert await world.feedback(1, "proceeding") == 200
+    world.order(name="cam-2")
+    await world.offered("cam-2")
+    world.api.up = False
+    writes = len(world.api.writes)
+    for _ in range(60):
+        world.time.seconds += 10
+        assert (await world.ask("GET", "")).status == 200
+        with suppress(Unavailable):
+            await world.bridge.publisher._sweep()
+    assert "deploymentBase" not in await world.links("cam-2"), "the bridge's view of holds is too old"
+    refused = await world.ask(
+        "POST",
+        "/deploymentBase/1/feedback",
+        name="cam-2",
+        json={"id": "1", "status": {"execution": "proceeding", "result": {"finished": "none"}}},
+    )
+    assert refused.status in {410, 503}
+    await world.health(CONTENT)
+    assert await world.feedback(1, "closed", "success") == 200
+    assert len(world.api.writes) == writes
+    world.api.up = True
+    await world.bridge.orders.read()
+    await sweep(world, 4)
+    assert (world.model()["state"], world.model()["running"], world.model()["step"]) == ("Confirmed", CONTENT, 1)
+    answers = [
+        one for one in world.api.writes[writes:] if one.get("planes", {}).get("model", {}).get("state") == "Confirmed"
+    ]
+    assert len(answers) == 1

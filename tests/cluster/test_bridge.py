@@ -4,11 +4,12 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
 import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -124,24 +125,31 @@ async def tenant(sandbox: Sandbox, kube: KubeClient, namespace: str) -> bytes:
 
 @asynccontextmanager
 async def running_bridge(
-    sandbox: Sandbox, namespace: str, directory: Path, *more: str, scheme: str = "http"
+    sandbox: Sandbox,
+    namespace: str,
+    directory: Path,
+    *more: str,
+    scheme: str = "http",
+    gateway: str = GATEWAY,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Process]:
     """A bridge as users start one, with the rights of its own service account alone."""
-    kubeconfig = await sandbox.service_account_kubeconfig(namespace, f"bridge-{GATEWAY}")
+    kubeconfig = await sandbox.service_account_kubeconfig(namespace, f"bridge-{gateway}")
     log = directory / "bridge.log"
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
             *BACKSTAY,
-            *("bridge", "run", "--kubeconfig", str(kubeconfig), "--namespace", namespace, "--gateway", GATEWAY),
+            *("bridge", "run", "--kubeconfig", str(kubeconfig), "--namespace", namespace, "--gateway", gateway),
             *("--listen", "127.0.0.1:0", "--cache", str(directory / "cache"), *more),
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
+            env={**os.environ, **(environment or {})},
         )
     try:
         assert process.stdout is not None
         async with asyncio.timeout(20):
             line = (await process.stdout.readline()).decode().strip()
-        assert line.startswith(f"bridge {GATEWAY} listening on {scheme}://127.0.0.1:"), f"{line!r}: {log.read_text()}"
+        assert line.startswith(f"bridge {gateway} listening on {scheme}://127.0.0.1:"), f"{line!r}: {log.read_text()}"
         yield Process(process, line.rpartition(" ")[2], log)
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)

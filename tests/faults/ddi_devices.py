@@ -126,7 +126,7 @@ class DdiDevices:
             await asyncio.sleep(POLL_SECONDS)
 
     def _report(self, name: str) -> Json:
-        # Something that changes by itself, so that there is a status to write that is neither a beginning nor an answer.
+        # Something that changes by itself, so that there is a status to write that is neither beginning nor answer.
         slot = f"ota_{int(time.monotonic() / SLOT_SECONDS) % 2}"
         return {"planes": self._flash[name], "agent": "patient/1", "interval": 1.0, "slot": slot, "log": ["well"]}
 

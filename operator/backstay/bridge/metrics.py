@@ -45,6 +45,11 @@ class BridgeMetrics:
             "backstay_bridge_view_age_seconds", "Age of the last whole reading of holds.", registry=self._registry
         )
 
+        self._correction = Gauge(
+            "backstay_bridge_clock_correction_seconds",
+            "What is added to this machine's time of day to have the API server's; 0 where it is right.",
+            registry=self._registry,
+        )
         self._waiting = Gauge(
             "backstay_bridge_waiting_devices",
             "Devices that have shown themselves and wait to be enrolled.",
@@ -60,6 +65,10 @@ class BridgeMetrics:
     def status_write(self, kind: str, result: str) -> None:
         """Count a write of a status."""
         self._writes.labels(kind, result).inc()
+
+    def clock_corrected(self, seconds: float) -> None:
+        """Show how far this machine's clock is from the API server's."""
+        self._correction.set(seconds)
 
     def fetch_failed(self) -> None:
         """Count a failed fetch."""

@@ -15,6 +15,7 @@ from aiohttp import web
 from backstay.adapters.failpoints import BRIDGE, Failpoints
 from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
 from backstay.adapters.kube.informer import Informer
+from backstay.adapters.kube.server_clock import ServerClock
 from backstay.adapters.oci.cache import BlobCache
 from backstay.adapters.oci.public_keys import load_keys
 from backstay.adapters.oci.registry import OciRegistry
@@ -114,6 +115,7 @@ def assemble(
     registry: Registry,
     verifier: Verifier,
     clock: Clock,
+    metrics: BridgeMetrics,
     failpoints: Failpoints,
 ) -> Bridge:
     """Wire a bridge together; nothing runs yet.
@@ -124,7 +126,6 @@ def assemble(
     journal = Journal.open(settings.state)
     view = View(settings.namespace, settings.gateway, clock, journal)
     sessions = Sessions(clock.monotonic(), settings.poll_seconds)
-    metrics = BridgeMetrics()
     orders = OrdersReader(client, view, clock)
     key = TenantKey(client, settings.namespace)
     publisher = Publisher(client, view, sessions, journal, clock, metrics, failpoints)
@@ -201,7 +202,10 @@ async def serve(settings: Settings, kubeconfig: Path | None, announce: Callable[
         Unavailable: the API server does not answer.
     """
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(KubeClient.connect(kubeconfig, field_manager="backstay-bridge"))
+        metrics = BridgeMetrics()
+        clock = ServerClock(SystemClock(), metrics.clock_corrected)
+        connection = KubeClient.connect(kubeconfig, field_manager="backstay-bridge", heard_date=clock.heard)
+        client = await stack.enter_async_context(connection)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         transport = Transport(session)
         registry = OciRegistry(transport)
@@ -211,7 +215,7 @@ async def serve(settings: Settings, kubeconfig: Path | None, announce: Callable[
             log.warning("%s: signatures of artifacts are not checked here", where)
         verifier = verifier_with(public_keys, transport, registry)
         failpoints = Failpoints.from_environment(BRIDGE)
-        bridge = assemble(settings, client, registry, verifier, SystemClock(), failpoints)
+        bridge = assemble(settings, client, registry, verifier, clock, metrics, failpoints)
         stack.callback(bridge.journal.close)
         stack.push_async_callback(bridge.contents.close)
         stack.push_async_callback(bridge.publisher.write_last)

@@ -175,5 +175,7 @@ def deadline_of(device: Device, allowed: Mapping[Plane, timedelta]) -> datetime 
         return None
     status = device.status(device.step.plane)
     if device.begun and status.since is not None:
-        return status.since + allowed[device.step.plane]
+        # Whatever its gateway's clock says, a step begins neither before it was ordered nor after it has expired.
+        begun = min(max(status.since, device.step.issued), max(device.step.expires, device.step.issued))
+        return begun + allowed[device.step.plane]
     return device.step.expires

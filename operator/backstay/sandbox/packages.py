@@ -19,6 +19,7 @@ PROGRAMS = {
     "docker-registry": "docker-registry",
     "gcc-riscv64-unknown-elf": "riscv64-unknown-elf-gcc",
     "swupdate": "swupdate",
+    "faketime": "faketime",
 }
 # Debian starts these by itself at the next boot, and most of them listen on every interface.
 SERVICES = {

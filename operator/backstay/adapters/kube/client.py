@@ -8,7 +8,7 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,15 +109,24 @@ class KubeClient:
         session: aiohttp.ClientSession,
         configuration: Configuration,
         field_manager: str,
+        heard_date: Callable[[str | None], None] = lambda _: None,
     ) -> None:
+        """Ask in a session; `heard_date` is told the header Date of each answer."""
         self._session = session
+        self._heard_date = heard_date
         self._configuration = configuration
         self.host: Final[str] = str(configuration.host).rstrip("/")
         self.field_manager: Final = field_manager
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, kubeconfig: Path | None, *, field_manager: str = "backstay") -> AsyncIterator["KubeClient"]:
+    async def connect(
+        cls,
+        kubeconfig: Path | None,
+        *,
+        field_manager: str = "backstay",
+        heard_date: Callable[[str | None], None] = lambda _: None,
+    ) -> AsyncIterator["KubeClient"]:
         """Open a session with the identity in `kubeconfig`, or in the Pod's own service account when it is None.
 
         Raises:
@@ -127,7 +136,7 @@ class KubeClient:
         connector = aiohttp.TCPConnector(ssl=_tls(configuration, kubeconfig), limit=64)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT_SECONDS)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=2**20) as session:
-            yield cls(session, configuration, field_manager)
+            yield cls(session, configuration, field_manager, heard_date)
 
     async def credentials(self) -> Credentials:
         """What another library needs to speak to the same server as the same identity, with a token that is fresh."""
@@ -291,6 +300,7 @@ class KubeClient:
                 self._session.request(method, self.host + path, params=query, data=data, headers=headers) as response,
             ):
                 raw = await response.read()
+                self._heard_date(response.headers.get("Date"))
                 if response.status >= 400:  # noqa: PLR2004 - HTTP's own number
                     raise _problem(method, path, response.status, raw)
                 answer: Json = orjson.loads(raw)
