@@ -117,6 +117,29 @@ def _free_disk_of(pid: int) -> None:
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
+async def test_download_goes_on_where_it_was_when_the_bridge_was_restarted(
+    sandbox, kube, namespace, tenant, session, artifact, tmp_path
+):
+    async with running_bridge(sandbox, namespace, tmp_path) as bridge:
+        device = await device_of(session, bridge, kube, namespace, tenant, "cam-1")
+        await device.health(OLD)
+        await order(kube, namespace, "cam-1", 1, artifact)
+        document = json.loads(await deployment(device))
+        assert await device.feedback(1, "proceeding") == 200
+        (found,) = document["deployment"]["chunks"][0]["artifacts"]
+        path = found["_links"]["download-http"]["href"].partition("/cam-1")[2]
+        _, first, headers = await device.ask("GET", path, headers={"Range": "bytes=0-9999"})
+        bridge.process.kill()
+        await bridge.process.wait()
+    async with running_bridge(sandbox, namespace, tmp_path) as bridge:
+        device.bridge = bridge.url
+        await deployment(device)
+        on = {"Range": f"bytes={len(first)}-", "If-Range": headers["ETag"]}
+        status, rest, _ = await device.ask("GET", path, headers=on)
+    assert status == 206
+    assert f"sha256:{hashlib.sha256(first + rest).hexdigest()}" == artifact.content
+
+
 async def test_device_that_moves_in_the_middle_of_a_step_ends_it_at_its_new_gateway(
     sandbox, kube, namespace, tenant, session, artifact, tmp_path_factory
 ):

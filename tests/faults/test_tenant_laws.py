@@ -30,6 +30,7 @@ from tests.cluster.conftest import ROOT
 Json = dict[str, Any]
 
 OURS, THEIRS, NEW = "cam-eu", "cam-us", "cam-new"
+GUARDED = ("backstay-tenant-key", "backstay-gateway-gw-us")
 DIGEST = f"sha256:{'0' * 64}"
 ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles")
 BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings")
