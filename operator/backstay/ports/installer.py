@@ -1,0 +1,103 @@
+"""How one plane of a Linux node changes: what every installer can do, whatever its artifact is made of.
+
+The agent decides when; an installer carries out, and reads back what is so instead of believing what was ordered. Each
+method may be the last one before the power goes: what `switch`, `confirm` and `fall_back` do is one durable change that
+has happened or has not, and `look` tells which.
+"""
+
+from collections.abc import Container
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import Protocol
+
+from backstay.core.device import Cause, Order
+from backstay.core.planes import ContentDigest, Release
+from backstay.errors import Refused
+from backstay.ports.registry import ArtifactDescription
+
+
+class CannotInstall(Refused):
+    """The node cannot take or keep this; nothing of what runs was touched."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        """As the step's answer says it."""
+
+
+class Effect(Enum):
+    """When a change is so."""
+
+    AT_ONCE = auto()
+    AFTER_REBOOT = auto()
+    """The node must be rebooted for it, and nothing else may happen before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """What one plane holds, by its own bytes."""
+
+    running: Release | None = None
+    fallback: Release | None = None
+    """What `fall_back` goes back to."""
+    held: frozenset[ContentDigest] = frozenset()
+    """Whole, verified and staged, so that `switch` needs no download; neither running nor necessarily the fallback."""
+    on_trial: int | None = None
+    """The number of the step that brought what runs, as long as it was not confirmed."""
+    ended: int | None = None
+    """The number of the last step whose trial was ended without the agent, as by a bootloader that gave up."""
+
+
+class Installer(Protocol):
+    """Installs in one plane. Its methods are called one at a time."""
+
+    async def look(self) -> Storage:
+        """Read what is there now; a plane that holds nothing readable is empty, and no error.
+
+        Raises:
+            Unavailable: whoever knows cannot be asked just now.
+        """
+        ...
+
+    async def objection(self, order: Order, artifact: ArtifactDescription) -> Cause | None:
+        """Why this node cannot take the artifact, before a byte of it is fetched; None if it can."""
+        ...
+
+    async def stage(self, order: Order, artifact: ArtifactDescription, payload: Path) -> None:
+        """Make ready to switch to verified bytes, which lie in a file; what runs is not touched.
+
+        Once it returns, `look` lists the content as `held`, also after a power cut.
+
+        Raises:
+            CannotInstall: there is no room, or the bytes are not what their type says.
+        """
+        ...
+
+    async def switch(self, order: Order) -> Effect:
+        """Let the held content of this order run, on trial under the order's number, with what ran as the fallback.
+
+        Raises:
+            CannotInstall: it is not held, or cannot run.
+        """
+        ...
+
+    async def confirm(self, order: Order) -> None:
+        """Make what is on trial stay, and read back that it does.
+
+        Raises:
+            Unavailable: it could not be made sure; the trial goes on.
+        """
+        ...
+
+    async def fall_back(self) -> Effect:
+        """Go back to the fallback, which needs no network and no room.
+
+        Raises:
+            CannotInstall: there is no fallback.
+        """
+        ...
+
+    async def trim(self, needed: Container[ContentDigest]) -> None:
+        """Delete what is neither running, nor the fallback, nor needed."""
+        ...
