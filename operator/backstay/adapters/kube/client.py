@@ -12,12 +12,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, Protocol
 
 import aiohttp
 import orjson
-from kubernetes.aio import config
-from kubernetes.aio.client.configuration import Configuration
 
 from backstay.errors import (
     BackstayError,
@@ -101,21 +99,35 @@ class WatchExpired(Unavailable):
     """The server no longer has the version that the watch asked for (410 Gone): list again."""
 
 
+class Identity(Protocol):
+    """Where the API server is, and as whom to speak to it: the official client's configuration, or a node's own."""
+
+    host: str
+    ssl_ca_cert: str | None
+    cert_file: str | None
+    key_file: str | None
+    verify_ssl: bool
+
+    async def auth_settings(self) -> Mapping[str, Any]:
+        """The headers that authenticate, as `{name: {"key": header, "value": text}}`."""
+        ...
+
+
 class KubeClient:
     """Talks to one API server with one identity."""
 
     def __init__(
         self,
         session: aiohttp.ClientSession,
-        configuration: Configuration,
+        identity: Identity,
         field_manager: str,
         heard_date: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         """Ask in a session; `heard_date` is told the header Date of each answer."""
         self._session = session
         self._heard_date = heard_date
-        self._configuration = configuration
-        self.host: Final[str] = str(configuration.host).rstrip("/")
+        self._identity = identity
+        self.host: Final[str] = str(identity.host).rstrip("/")
         self.field_manager: Final = field_manager
 
     @classmethod
@@ -132,23 +144,43 @@ class KubeClient:
         Raises:
             Refused: the kubeconfig cannot be read, or says nothing that can be used.
         """
-        configuration = await _configuration(kubeconfig)
-        connector = aiohttp.TCPConnector(ssl=_tls(configuration, kubeconfig), limit=64)
+        # The official client takes 55 MB; whoever has another identity does not need it.
+        from backstay.adapters.kube.kubeconfig import configuration_from  # noqa: PLC0415
+
+        identity = await configuration_from(kubeconfig)
+        connected = cls.connect_as(
+            identity, _tls(identity, kubeconfig), field_manager=field_manager, heard_date=heard_date
+        )
+        async with connected as client:
+            yield client
+
+    @classmethod
+    @asynccontextmanager
+    async def connect_as(
+        cls,
+        identity: Identity,
+        tls: ssl.SSLContext | None,
+        *,
+        field_manager: str = "backstay",
+        heard_date: Callable[[str | None], None] = lambda _: None,
+    ) -> AsyncIterator["KubeClient"]:
+        """Open a session with an identity that is known already."""
+        connector = aiohttp.TCPConnector(ssl=tls or True, limit=64)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT_SECONDS)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=2**20) as session:
-            yield cls(session, configuration, field_manager, heard_date)
+            yield cls(session, identity, field_manager, heard_date)
 
     async def credentials(self) -> Credentials:
         """What another library needs to speak to the same server as the same identity, with a token that is fresh."""
         bearer = (await self._headers()).get("authorization", "")
-        configuration = self._configuration
+        identity = self._identity
         return Credentials(
             host=self.host,
-            ca_file=configuration.ssl_ca_cert or None,
-            certificate_file=configuration.cert_file or None,
-            key_file=configuration.key_file or None,
+            ca_file=identity.ssl_ca_cert or None,
+            certificate_file=identity.cert_file or None,
+            key_file=identity.key_file or None,
             token=bearer.removeprefix("Bearer ").strip() or None,
-            insecure=not configuration.verify_ssl,
+            insecure=not identity.verify_ssl,
         )
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Json:
@@ -280,7 +312,7 @@ class KubeClient:
         await self._json("DELETE", resource.path(namespace, name))
 
     async def _headers(self) -> dict[str, str]:
-        settings = cast("dict[str, dict[str, str | None]]", await self._configuration.auth_settings())
+        settings = await self._identity.auth_settings()
         return {str(auth["key"]): value for auth in settings.values() if (value := auth.get("value"))}
 
     async def _json(
@@ -374,51 +406,17 @@ def _unreachable(host: str, error: BaseException) -> Unavailable:
     return Unavailable(f"the API server at {host} does not answer ({reason}); check that it runs and is reachable")
 
 
-def _must_exist(kubeconfig: Path | None) -> None:
-    """Say plainly what the loader would call an invalid file."""
-    if kubeconfig is not None and not kubeconfig.is_file():
-        message = f"kubeconfig {kubeconfig} does not exist; give the file that kubectl works with"
-        raise Refused(message)
-
-
-async def _configuration(kubeconfig: Path | None) -> Configuration:
-    _must_exist(kubeconfig)
-    configuration = Configuration()
+def _tls(identity: Identity, kubeconfig: Path | None) -> ssl.SSLContext | None:
+    if not identity.host.startswith("https"):
+        return None
     try:
-        if kubeconfig is None:
-            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        else:
-            await config.load_kube_config(  # type: ignore[no-untyped-call]
-                config_file=str(kubeconfig), client_configuration=configuration
-            )
-    except (
-        config.ConfigException,
-        OSError,
-        ValueError,
-        AttributeError,
-        TypeError,
-    ) as error:
-        where = "the Pod's service account" if kubeconfig is None else f"kubeconfig {kubeconfig}"
-        message = f"{where} cannot be used: {error}"
-        raise Refused(message) from error
-    except Exception as error:
-        # The loader lets its YAML parser's own errors through.
-        message = f"kubeconfig {kubeconfig} cannot be read: {error}"
-        raise Refused(message) from error
-    return configuration
-
-
-def _tls(configuration: Configuration, kubeconfig: Path | None) -> ssl.SSLContext | bool:
-    if not configuration.host.startswith("https"):
-        return True
-    try:
-        context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-        if configuration.cert_file:
-            context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+        context = ssl.create_default_context(cafile=identity.ssl_ca_cert)
+        if identity.cert_file:
+            context.load_cert_chain(identity.cert_file, keyfile=identity.key_file)
     except (OSError, ssl.SSLError) as error:
         message = f"the certificates in kubeconfig {kubeconfig} cannot be read: {error}"
         raise Refused(message) from error
-    if not configuration.verify_ssl:
+    if not identity.verify_ssl:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
