@@ -11,14 +11,13 @@ import pytest
 from backstay.api import DeviceGroup, HealthRule, Hold, InvalidDocument, ReleasePlan
 from backstay.api.conversion import (
     group_rules_from,
-    hold_from,
     plan_from,
     resource_probes_from,
-    selector_from,
     signals_from,
     size_from,
 )
 from backstay.api.device_conversion import device_from
+from backstay.api.hold_conversion import hold_from, selector_from
 from backstay.api.selectors import LabelSelector
 from backstay.core.devices import DeviceName, Drill, PlaneState, StepType
 from backstay.core.failures import RetryPolicy

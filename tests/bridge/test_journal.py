@@ -12,9 +12,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from backstay.api.device_status import Status
 from backstay.bridge.journal import FILE, Journal, JournalUnusable, JournalUnwritable, KeptAnswer
 from backstay.bridge.reports import Answer
-from backstay.bridge.status import Status
 from backstay.core.devices import DeviceName, PlaneState, PlaneStatus
 from backstay.core.planes import Plane
 from tests.laws.release_rules import examples

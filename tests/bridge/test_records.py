@@ -1,7 +1,8 @@
 import pytest
 
+from backstay.adapters.kube.standing_orders import group_record, hold_record
 from backstay.bridge.keys import BadTenantKey, key_from
-from backstay.bridge.records import device_record, group_record, hold_record
+from backstay.bridge.records import device_record
 from backstay.core.devices import DeviceName
 from backstay.core.planes import ContentDigest, Plane
 from backstay.core.selectors import EVERYTHING

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backstay.api.device_status import Condition, Status, difference, status_from
 from backstay.bridge.feedback import parse_feedback
 from backstay.bridge.health import HealthReport, PlaneReport
 from backstay.bridge.reports import Answer, Unproven, answer_to, with_report
-from backstay.bridge.status import Condition, Status, difference, status_from
 from backstay.core.devices import PlaneState, PlaneStatus
 from backstay.core.planes import ContentDigest, Plane
 from tests.bridge.conftest import merged

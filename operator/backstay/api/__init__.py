@@ -1,16 +1,23 @@
-"""The resources of `backstay.dev/v1alpha1` as typed models: the single source of `crds/` and of the reference."""
+"""The resources of `backstay.dev/v1alpha1` as typed models: the single source of `crds/` and of the reference.
 
-from backstay.api.conditions import Condition, ConditionStatus
-from backstay.api.devicegroup import DeviceGroup, DeviceGroupSpec, DeviceGroupStatus
-from backstay.api.edgedevice import Desired, EdgeDevice, EdgeDeviceSpec, EdgeDeviceStatus
-from backstay.api.healthrule import HealthRule, HealthRuleSpec, HealthRuleStatus
-from backstay.api.hold import Hold, HoldSpec, HoldStatus
-from backstay.api.releaseplan import ReleasePlan, ReleasePlanSpec, Ring
-from backstay.api.releaseplan_status import ReleasePlanStatus, RevisionPhase
-from backstay.api.resource import GROUP, VERSION, InvalidDocument, Resource
+A model is built when its name is first asked for: all of them together take 10 MB, which the agent of a node has not.
+"""
 
-KINDS: tuple[type[Resource], ...] = (DeviceGroup, EdgeDevice, HealthRule, Hold, ReleasePlan)
-"""Every kind of the group, by name."""
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from backstay.api.conditions import Condition, ConditionStatus
+    from backstay.api.devicegroup import DeviceGroup, DeviceGroupSpec, DeviceGroupStatus
+    from backstay.api.edgedevice import Desired, EdgeDevice, EdgeDeviceSpec, EdgeDeviceStatus
+    from backstay.api.healthrule import HealthRule, HealthRuleSpec, HealthRuleStatus
+    from backstay.api.hold import Hold, HoldSpec, HoldStatus
+    from backstay.api.releaseplan import ReleasePlan, ReleasePlanSpec, Ring
+    from backstay.api.releaseplan_status import ReleasePlanStatus, RevisionPhase
+    from backstay.api.resource import GROUP, VERSION, InvalidDocument, Resource
+
+    KINDS: tuple[type[Resource], ...]
+    """Every kind of the group, by name."""
 
 __all__ = [
     "GROUP",
@@ -39,3 +46,24 @@ __all__ = [
     "RevisionPhase",
     "Ring",
 ]
+
+_NAMES: Final = {
+    "conditions": ("Condition", "ConditionStatus"),
+    "devicegroup": ("DeviceGroup", "DeviceGroupSpec", "DeviceGroupStatus"),
+    "edgedevice": ("Desired", "EdgeDevice", "EdgeDeviceSpec", "EdgeDeviceStatus"),
+    "healthrule": ("HealthRule", "HealthRuleSpec", "HealthRuleStatus"),
+    "hold": ("Hold", "HoldSpec", "HoldStatus"),
+    "releaseplan": ("ReleasePlan", "ReleasePlanSpec", "Ring"),
+    "releaseplan_status": ("ReleasePlanStatus", "RevisionPhase"),
+    "resource": ("GROUP", "VERSION", "InvalidDocument", "Resource"),
+}
+_MODULES: Final = {name: module for module, names in _NAMES.items() for name in names}
+_KINDS: Final = ("DeviceGroup", "EdgeDevice", "HealthRule", "Hold", "ReleasePlan")
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name == "KINDS":
+        return tuple(__getattr__(kind) for kind in _KINDS)
+    if (module := _MODULES.get(name)) is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{module}"), name)

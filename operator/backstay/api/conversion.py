@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from backstay.api.devicegroup import DeviceGroupSpec
 from backstay.api.healthrule import Compare, HealthRuleSpec
 from backstay.api.healthrule import Signal as WrittenSignal
-from backstay.api.hold import Hold as WrittenHold
+from backstay.api.hold_conversion import selector_from
 from backstay.api.probes import ProbeKind
 from backstay.api.releaseplan import Approval, PlaneVersion, ReleasePlanSpec
 from backstay.api.releaseplan import Rehearsal as WrittenRehearsal
@@ -22,17 +22,13 @@ from backstay.api.releaseplan import Rollback as WrittenRollback
 from backstay.api.releaseplan import Success as WrittenSuccess
 from backstay.api.reporting import reporting_signals
 from backstay.api.scalars import parse_duration, parse_fraction
-from backstay.api.selectors import LabelSelector
 from backstay.api.windows import Day
 from backstay.api.windows import Window as WrittenWindow
-from backstay.core.devices import DeviceName
 from backstay.core.enrolment import EnrolmentRule
 from backstay.core.failures import RetryPolicy
-from backstay.core.holds import Hold
 from backstay.core.observed import GroupRules
 from backstay.core.plan import Count, Plan, Rehearsal, Ring, RollbackPolicy, Share, Size, Success
-from backstay.core.planes import ContentDigest, Plane, Release, Requirement, VersionRange
-from backstay.core.selectors import EVERYTHING, MatchExpression, Operator, Selector
+from backstay.core.planes import Plane, Release, Requirement, VersionRange
 from backstay.core.signals import Comparison, Direction, Signal, WhenUnclear
 from backstay.core.windows import Window
 
@@ -139,18 +135,6 @@ def enrolment_rule_from(group: str, spec: DeviceGroupSpec) -> EnrolmentRule | No
     return EnrolmentRule(group, spec.enrol.names, spec.enrol.labels, selector_from(spec.selector))
 
 
-def selector_from(written: LabelSelector) -> Selector:
-    """A label selector; none of its conditions given selects everything."""
-    labels = (
-        MatchExpression(key, Operator.IN, frozenset({value})) for key, value in sorted(written.match_labels.items())
-    )
-    expressions = (
-        MatchExpression(found.key, Operator(found.operator.value), frozenset(found.values))
-        for found in written.match_expressions
-    )
-    return Selector((*labels, *expressions))
-
-
 def signals_from(rules: Mapping[str, HealthRuleSpec]) -> tuple[Signal, ...]:
     """The signals of all rules, in the order of their names, each rule's own before those that `minReporting` makes.
 
@@ -182,22 +166,6 @@ def resource_probes_from(rules: Mapping[str, HealthRuleSpec]) -> frozenset[str]:
 
 def _told_apart(name: str, rule: str, names: Mapping[str, int]) -> str:
     return f"{rule}-{name}" if names[name] > 1 else name
-
-
-def hold_from(written: WrittenHold) -> Hold:
-    """A hold as decisions see it."""
-    spec, scope = written.spec, written.spec.scope
-    selector = None if scope is None else scope.selector
-    return Hold(
-        name=written.metadata.name,
-        selector=EVERYTHING if selector is None else selector_from(selector),
-        groups=frozenset() if scope is None else frozenset(scope.groups or ()),
-        devices=frozenset() if scope is None else frozenset(DeviceName(name) for name in scope.devices or ()),
-        versions=frozenset((held.plane, ContentDigest(held.digest)) for held in spec.versions),
-        reason=spec.reason,
-        until=spec.until,
-        in_flight=spec.in_flight,
-    )
 
 
 def _signal(written: WrittenSignal, spec: HealthRuleSpec, rule: str, name: str) -> Signal:

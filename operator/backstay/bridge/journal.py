@@ -19,8 +19,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Final, Self
 
+from backstay.api.device_status import Status
 from backstay.bridge.reports import Answer, with_answer
-from backstay.bridge.status import Status
 from backstay.core.devices import DeviceName, PlaneState
 from backstay.core.planes import Plane
 from backstay.errors import Refused, Unavailable

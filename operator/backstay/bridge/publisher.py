@@ -13,12 +13,12 @@ from typing import Final
 
 from backstay.adapters.failpoints import Failpoints
 from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
+from backstay.api.device_status import REACHABLE, Condition, Status, difference
 from backstay.bridge.journal import Journal
 from backstay.bridge.metrics import BridgeMetrics
 from backstay.bridge.records import ServedDevice, device_record
 from backstay.bridge.reports import with_enrolment, with_readiness, with_report
 from backstay.bridge.sessions import Session, Sessions
-from backstay.bridge.status import REACHABLE, Condition, Status, difference
 from backstay.bridge.view import View
 from backstay.core.devices import DeviceName
 from backstay.errors import BackstayError, Conflict, NotFound, Refused, Unavailable

@@ -1,31 +1,18 @@
-"""The three kinds of object that a bridge reads, from the API server's JSON into what decisions need.
+"""A device as the bridge reads it, from the API server's JSON into what decisions need."""
 
-A hold or a group that cannot be read counts as one that covers everything: whatever a person wrote to stop devices must
-never start them.
-"""
-
-import logging
 import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from backstay.api.conversion import hold_from, selector_from
 from backstay.api.device_conversion import device_from, is_enrolled
-from backstay.api.devicegroup import DeviceGroup
-from backstay.api.hold import Hold as WrittenHold
-from backstay.api.resource import InvalidDocument
-from backstay.bridge.status import REACHABLE, Status, status_from
+from backstay.api.device_status import REACHABLE, Status, status_from
 from backstay.core.devices import Assignment, Device, DeviceName, PlaneState, PlaneStatus, Step
-from backstay.core.holds import Hold
 from backstay.core.planes import Plane
-from backstay.core.selectors import EVERYTHING, Selector
 
 Json = dict[str, Any]
 
 CHECKS_IN: Final = re.compile(r"checks in every ([0-9]{1,6}(?:\.[0-9]{1,3})?) s")
 """How the condition Reachable keeps a declared interval: a restarted bridge must not take a sleeper for lost."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,21 +103,3 @@ def with_groups(record: ServedDevice, groups: frozenset[str]) -> ServedDevice:
 def with_status(record: ServedDevice, status: Status) -> ServedDevice:
     """The same device with another status."""
     return replace(record, status=status, device=replace(record.device, planes=status.planes))
-
-
-def hold_record(item: Json) -> Hold:
-    """Read a Hold; one that cannot be read holds everything."""
-    try:
-        return hold_from(WrittenHold.from_document(item))
-    except InvalidDocument as error:
-        log.warning("a hold cannot be read and therefore stops every change here: %s", error)
-        return Hold(item["metadata"]["name"], reason="this hold cannot be read, so it stops every change")
-
-
-def group_record(item: Json) -> Selector:
-    """Read whom a DeviceGroup picks; one that cannot be read picks every device, so that a hold on it stops them."""
-    try:
-        return selector_from(DeviceGroup.from_document(item).spec.selector)
-    except InvalidDocument as error:
-        log.warning("a group cannot be read and counts as all devices: %s", error)
-        return EVERYTHING

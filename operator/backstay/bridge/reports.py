@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from backstay.api.device_status import ENROLLED, REACHABLE, READY, Condition, Status
 from backstay.bridge.feedback import Feedback
 from backstay.bridge.health import HealthReport
 from backstay.bridge.records import ServedDevice
-from backstay.bridge.status import ENROLLED, REACHABLE, READY, Condition, Status
 from backstay.core.device import Reason
 from backstay.core.devices import PlaneState, PlaneStatus
 from backstay.core.planes import ContentDigest, Plane

@@ -16,6 +16,7 @@ from backstay.adapters.failpoints import BRIDGE, Failpoints
 from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
 from backstay.adapters.kube.informer import Informer
 from backstay.adapters.kube.server_clock import ServerClock
+from backstay.adapters.kube.standing_orders import OrdersReader
 from backstay.adapters.oci.cache import BlobCache
 from backstay.adapters.oci.public_keys import load_keys
 from backstay.adapters.oci.registry import OciRegistry
@@ -32,7 +33,6 @@ from backstay.bridge.keys import TenantKey
 from backstay.bridge.listening import Door, listening
 from backstay.bridge.metrics import CONTENT_TYPE, BridgeMetrics
 from backstay.bridge.newcomers import Newcomers
-from backstay.bridge.orders import OrdersReader
 from backstay.bridge.publisher import Publisher
 from backstay.bridge.records import ServedDevice, device_record
 from backstay.bridge.series import DeviceSeries

@@ -10,18 +10,18 @@ from http import HTTPStatus
 from typing import Final
 
 from backstay.adapters.failpoints import Failpoints
+from backstay.adapters.kube.standing_orders import OrdersReader
+from backstay.api.device_status import Status
 from backstay.bridge.contents import ABSENT, Absent, Content, Contents, Ready, Rejected
 from backstay.bridge.entrance import Problem
 from backstay.bridge.feedback import Execution, Feedback
 from backstay.bridge.health import LONGEST_LINE, printable
 from backstay.bridge.journal import Journal, KeptAnswer
 from backstay.bridge.metrics import BridgeMetrics
-from backstay.bridge.orders import OrdersReader
 from backstay.bridge.publisher import Publisher
 from backstay.bridge.records import ServedDevice
 from backstay.bridge.reports import Answer, Unproven, answer_to, with_beginning
 from backstay.bridge.sessions import Sessions
-from backstay.bridge.status import Status
 from backstay.bridge.view import View
 from backstay.core.device import Reason
 from backstay.core.devices import Assignment, PlaneState, Step, StepType

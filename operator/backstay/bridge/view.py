@@ -1,29 +1,21 @@
 """What the bridge knows of its namespace: the devices of its gateway, and the tenant's holds and groups."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from backstay.adapters.kube.informer import is_newer
+from backstay.adapters.kube.standing_orders import StandingOrders
 from backstay.bridge.journal import Journal, KeptAnswer
 from backstay.bridge.records import ServedDevice, with_groups, with_status
 from backstay.core.devices import DeviceName, StepType
-from backstay.core.holds import Action, Denial, Hold, MayNotStart, MayStart, may_start
+from backstay.core.holds import Action, Denial, MayNotStart, MayStart, may_start
 from backstay.core.planes import ContentDigest, Plane
 from backstay.core.selectors import Selector
 from backstay.ports.clock import Clock
 
 LEFT_ALONE: Final = "the device's pins or mode ask that nothing new starts on it"
-
-
-@dataclass(frozen=True, slots=True)
-class StandingOrders:
-    """Holds and groups as one reading found them; `began` is the monotonic time at which the reading began."""
-
-    began: float
-    holds: tuple[Hold, ...] = ()
-    groups: Mapping[str, Selector] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from backstay.adapters.kube.client import (
 )
 from backstay.api import DeviceGroup, HealthRule, ReleasePlan
 from backstay.api import Hold as WrittenHold
-from backstay.api.conversion import group_rules_from, hold_from, selector_from
+from backstay.api.conversion import group_rules_from
+from backstay.api.hold_conversion import hold_from, selector_from
 from backstay.controllers.fleets import Fleets
 from backstay.controllers.shelf import Shelf
 from backstay.controllers.wakes import Wakes

@@ -9,8 +9,9 @@ from typing import Any, Final
 import yaml
 
 from backstay.api import DeviceGroup, HealthRule, Hold, ReleasePlan, Resource
-from backstay.api.conversion import group_rules_from, hold_from, plan_from, selector_from, tightened
+from backstay.api.conversion import group_rules_from, plan_from, tightened
 from backstay.api.healthrule import HealthRuleSpec
+from backstay.api.hold_conversion import hold_from, selector_from
 from backstay.api.reporting import reporting_signals
 from backstay.api.support import unsupported
 from backstay.core import holds as core_holds

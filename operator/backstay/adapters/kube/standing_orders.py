@@ -1,18 +1,28 @@
-"""Reads the tenant's holds and groups, so that a hold is obeyed within a second and the view's age is honest.
+"""Reads a tenant's holds and groups, so that a hold is obeyed within a second and the view's age is honest.
 
 The watch is only a doorbell: what counts comes from whole, consistent lists, one after the other, so that a late
 or reordered event never brings back a lifted hold or drops a standing one. A silent watch may be a dead one; so the
 list is read every ten seconds anyway, and again before anything starts on a reading older than half a second.
+
+A hold or a group that cannot be read counts as one that covers everything: whatever a person wrote to stop devices must
+never start them.
 """
 
 import asyncio
 import logging
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, Protocol
 
 from backstay.adapters.kube.client import DEVICE_GROUPS, HOLDS, Json, KubeClient
 from backstay.adapters.kube.informer import Informer
-from backstay.bridge.records import group_record, hold_record
-from backstay.bridge.view import StandingOrders, View
+from backstay.api.devicegroup import DeviceGroup
+from backstay.api.hold import Hold as WrittenHold
+from backstay.api.hold_conversion import hold_from, selector_from
+from backstay.api.resource import InvalidDocument
+from backstay.core.holds import Hold
+from backstay.core.selectors import EVERYTHING, Selector
 from backstay.errors import BackstayError
 from backstay.ports.clock import Clock
 
@@ -23,6 +33,33 @@ FRESH_SECONDS: Final = 0.5
 PATIENCE_SECONDS: Final = 0.5
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StandingOrders:
+    """Holds and groups as one reading found them; `began` is the monotonic time at which the reading began."""
+
+    began: float
+    holds: tuple[Hold, ...] = ()
+    groups: Mapping[str, Selector] = field(default_factory=dict)
+
+
+class Reader(Protocol):
+    """Whoever rests on the standing orders."""
+
+    @property
+    def namespace(self) -> str:
+        """Whose orders they are."""
+        ...
+
+    @property
+    def age(self) -> timedelta:
+        """How long ago the last whole reading began."""
+        ...
+
+    def take_orders(self, orders: StandingOrders) -> None:
+        """Rest on a new reading."""
+        ...
 
 
 class _Doorbell:
@@ -43,7 +80,7 @@ class _Doorbell:
 class OrdersReader:
     """Keeps the view's standing orders up to date."""
 
-    def __init__(self, client: KubeClient, view: View, clock: Clock) -> None:
+    def __init__(self, client: KubeClient, view: Reader, clock: Clock) -> None:
         self._client = client
         self._view = view
         self._clock = clock
@@ -130,3 +167,21 @@ class OrdersReader:
 
 def _as_it_is(item: Json) -> Json:
     return item
+
+
+def hold_record(item: Json) -> Hold:
+    """Read a Hold; one that cannot be read holds everything."""
+    try:
+        return hold_from(WrittenHold.from_document(item))
+    except InvalidDocument as error:
+        log.warning("a hold cannot be read and therefore stops every change here: %s", error)
+        return Hold(item["metadata"]["name"], reason="this hold cannot be read, so it stops every change")
+
+
+def group_record(item: Json) -> Selector:
+    """Read whom a DeviceGroup picks; one that cannot be read picks every device, so that a hold on it stops them."""
+    try:
+        return selector_from(DeviceGroup.from_document(item).spec.selector)
+    except InvalidDocument as error:
+        log.warning("a group cannot be read and counts as all devices: %s", error)
+        return EVERYTHING

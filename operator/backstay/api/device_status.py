@@ -28,7 +28,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """All that a bridge writes of a device."""
+    """All that a bridge or an agent writes of a device."""
 
     planes: Mapping[Plane, PlaneStatus] = field(default_factory=dict)
     health: str = "Unknown"
