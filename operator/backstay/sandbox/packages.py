@@ -20,6 +20,11 @@ PROGRAMS = {
     "gcc-riscv64-unknown-elf": "riscv64-unknown-elf-gcc",
     "swupdate": "swupdate",
     "faketime": "faketime",
+    "strace": "strace",
+    "rauc": "rauc",
+    "libubootenv-tool": "fw_setenv",
+    "squashfs-tools": "mksquashfs",
+    "dbus-daemon": "dbus-daemon",
 }
 # Debian starts these by itself at the next boot, and most of them listen on every interface.
 SERVICES = {
