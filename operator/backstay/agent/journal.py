@@ -1,0 +1,158 @@
+"""What the agent has to remember through a crash, a reboot and a power cut: one small file, replaced as a whole.
+
+    {"boot": "<boot id>", "planes": {"model": {"progress": {…}, "since": "…", "confirm_by": 123.4, "starts": 1}}}
+
+It is written before everything that it decides, so that the decision and the reason for it survive. `confirm_by` is in
+seconds of this boot; in another boot the window begins anew, but only so often (`starts`), because a node that keeps
+rebooting must not keep on trying. Beside it `history.jsonl` tells people what happened, one line each.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from backstay.adapters.node.durable import write_file
+from backstay.core.device import Progress
+from backstay.core.device_record import from_record, to_record
+from backstay.core.planes import Plane
+from backstay.errors import Refused, Unavailable
+
+Json = dict[str, Any]
+
+STATE: Final = "journal.json"
+HISTORY: Final = "history.jsonl"
+HISTORY_LIMIT_BYTES: Final = 256 * 1024
+"""At twice this, the older half of the history goes."""
+
+log = logging.getLogger(__name__)
+
+
+class JournalUnusable(Refused):
+    """The journal cannot be read or its directory cannot be written; without it, no step could be undone."""
+
+
+class JournalUnwritable(Unavailable):
+    """The disk did not take the journal; nothing that it should say may happen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One plane, as it is remembered."""
+
+    progress: Progress = field(default_factory=Progress)
+    since: datetime | None = None
+    """When its state was reached."""
+    confirm_by: float | None = None
+    """When its window ends, in seconds since the boot of the entry."""
+    starts: int = 0
+    """How often an agent has found this step on trial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """All that is remembered."""
+
+    boot: str = ""
+    planes: Mapping[Plane, Entry] = field(default_factory=dict)
+
+
+class Journal:
+    """The files of one agent; no other process writes them."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._text = b""
+
+    def read(self) -> Memory:
+        """What an earlier agent left; blocking, for the start. A node that never had one remembers nothing.
+
+        Raises:
+            JournalUnusable: there is a journal that cannot be read. It is not put aside by itself: what is on trial
+                would stay for ever.
+        """
+        path = self._directory / STATE
+        try:
+            self._text = path.read_bytes()
+        except FileNotFoundError:
+            return Memory()
+        except OSError as error:
+            raise JournalUnusable(
+                f"{path} cannot be read: {error}; mend the disk, or choose another --state"
+            ) from error
+        try:
+            found = json.loads(self._text)
+            planes = {Plane(plane): _entry(entry) for plane, entry in found["planes"].items()}
+            return Memory(str(found["boot"]), planes)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise JournalUnusable(
+                f"{path} is damaged ({error!r}); move it away, then the agent takes what it finds running as it is"
+            ) from error
+
+    def keep(self, memory: Memory) -> None:
+        """Replace what is remembered; blocking, and durable when it returns.
+
+        Raises:
+            JournalUnwritable: the disk did not take it; what was remembered before still is.
+        """
+        planes = {str(plane): _record(entry) for plane, entry in sorted(memory.planes.items())}
+        text = json.dumps({"boot": memory.boot, "planes": planes}, sort_keys=True).encode() + b"\n"
+        if text == self._text:
+            return
+        try:
+            write_file(self._directory / STATE, text)
+        except OSError as error:
+            raise JournalUnwritable(f"{self._directory} does not take the journal: {error}; free its disk") from error
+        self._text = text
+
+    def tell(self, at: datetime, plane: Plane, words: str) -> None:
+        """Add a line for people; one that cannot be written is only said in the log."""
+        path = self._directory / HISTORY
+        line = json.dumps({"at": at.isoformat(timespec="seconds"), "plane": str(plane), "what": words}) + "\n"
+        try:
+            self._shorten(path)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            log.warning("%s cannot be written: %s", path, error)
+
+    def history(self) -> list[Json]:
+        """What was told, the oldest first; lines that were torn by a power cut are left out."""
+        try:
+            lines = (self._directory / HISTORY).read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return []
+        found = []
+        for line in lines:
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+        return [entry for entry in found if isinstance(entry, dict)]
+
+    def _shorten(self, path: Path) -> None:
+        if path.exists() and path.stat().st_size > 2 * HISTORY_LIMIT_BYTES:
+            kept = path.read_bytes()[-HISTORY_LIMIT_BYTES:].partition(b"\n")[2]
+            write_file(path, kept)
+
+
+def _record(entry: Entry) -> Json:
+    return {
+        "progress": to_record(entry.progress),
+        "since": entry.since.isoformat() if entry.since else None,
+        "confirm_by": entry.confirm_by,
+        "starts": entry.starts,
+    }
+
+
+def _entry(record: Json) -> Entry:
+    since, confirm_by = record["since"], record["confirm_by"]
+    return Entry(
+        progress=from_record(record["progress"]),
+        since=datetime.fromisoformat(since) if since else None,
+        confirm_by=None if confirm_by is None else float(confirm_by),
+        starts=int(record["starts"]),
+    )

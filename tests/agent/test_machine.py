@@ -1,0 +1,177 @@
+"""What a node makes of its orders, and what is left of it wherever the agent ends."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from backstay.agent.machine import MOST_STARTS
+from backstay.core.device import Reason
+from backstay.core.devices import PlaneState, StepType
+from backstay.core.planes import Plane
+from tests.agent.bench import Bench, Cut, cut_power, digest, order
+
+OLD, NEW, CONFIG = b"old model", b"new model", b'{"threshold": 0.5}'
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> Bench:
+    """A node that runs a confirmed model."""
+    made = Bench(tmp_path)
+    await made.started()
+    await made.carry_out(order(1, OLD), OLD)
+    assert made.machine.entry(Plane.MODEL).progress.state is PlaneState.CONFIRMED
+    return made
+
+
+def state(bench: Bench, plane: Plane = Plane.MODEL) -> tuple[PlaneState, str]:
+    progress = bench.machine.entry(plane).progress
+    return progress.state, str(progress.cause or "")
+
+
+async def test_step_is_confirmed_when_its_probes_pass_after_the_change(bench: Bench) -> None:
+    await bench.carry_out(order(2, NEW), NEW)
+    assert state(bench) == (PlaneState.CONFIRMED, "")
+    storage = bench.machine.storage(Plane.MODEL)
+    assert storage.running is not None
+    assert storage.fallback is not None
+    assert (storage.running.content, storage.fallback.content, storage.on_trial) == (digest(NEW), digest(OLD), None)
+    assert bench.file() == NEW
+
+
+async def test_step_is_undone_without_a_network_when_a_probe_fails(bench: Bench) -> None:
+    bench.passes = False
+    await bench.carry_out(order(2, NEW), NEW)
+    assert state(bench) == (PlaneState.ROLLED_BACK, "ProbeFailed: inference")
+    assert bench.file() == OLD
+
+
+async def test_return_needs_no_download_when_the_node_holds_the_content(bench: Bench) -> None:
+    await bench.carry_out(order(2, NEW), NEW)
+    bench.payloads.clear()
+    await bench.machine.order(order(3, OLD, type=StepType.RETURN))
+    await bench.settle()
+    assert (state(bench)[0], bench.file()) == (PlaneState.CONFIRMED, OLD)
+
+
+async def test_order_for_what_runs_already_is_proved_and_changes_nothing(bench: Bench) -> None:
+    bench.payloads.clear()
+    await bench.machine.order(order(2, OLD))
+    await bench.settle()
+    assert (state(bench)[0], bench.file()) == (PlaneState.CONFIRMED, OLD)
+
+
+async def test_order_is_refused_by_name_before_anything_is_fetched(bench: Bench) -> None:
+    await bench.machine.order(order(2, NEW), expired=True)
+    assert state(bench) == (PlaneState.FAILED, "Expired")
+    await bench.machine.order(order(3, NEW, Plane.FIRMWARE))
+    assert state(bench, Plane.FIRMWARE) == (
+        PlaneState.FAILED,
+        "Rejected: this node has nothing to change its firmware with",
+    )
+    assert bench.machine.download is None
+
+
+async def test_config_is_not_activated_before_the_model_that_it_needs(bench: Bench) -> None:
+    await bench.carry_out(order(2, CONFIG, Plane.CONFIG, requires={"model": ">=2.0.0"}), CONFIG)
+    assert state(bench, Plane.CONFIG)[0] is PlaneState.FAILED
+    assert state(bench, Plane.CONFIG)[1].startswith(Reason.INCOMPATIBLE)
+    assert bench.file(Plane.CONFIG) is None
+    await bench.carry_out(order(3, NEW), NEW)
+    await bench.carry_out(order(4, CONFIG, Plane.CONFIG, requires={"model": ">=2.0.0"}), CONFIG)
+    assert (state(bench, Plane.CONFIG)[0], bench.file(Plane.CONFIG)) == (PlaneState.CONFIRMED, CONFIG)
+
+
+async def test_newer_order_replaces_a_download_and_waits_for_a_trial(bench: Bench) -> None:
+    await bench.machine.order(order(2, NEW))
+    await bench.machine.order(order(3, CONFIG, Plane.CONFIG))
+    assert state(bench) == (PlaneState.FAILED, "Canceled")
+    bench.payloads[digest(CONFIG)] = CONFIG
+    await bench.fetch()
+    assert state(bench, Plane.CONFIG)[0] is PlaneState.PENDING_CONFIRM
+    await bench.machine.order(order(4, NEW))
+    assert bench.machine.progress_of(order(4, NEW)) is None, "what is on trial is left to its end"
+    await bench.settle()
+    assert state(bench, Plane.CONFIG)[0] is PlaneState.CONFIRMED
+
+
+async def test_trial_is_undone_at_once_when_a_return_replaces_it(bench: Bench) -> None:
+    bench.payloads[digest(NEW)] = NEW
+    await bench.machine.order(order(2, NEW))
+    await bench.fetch()
+    assert bench.file() == NEW
+    assert await bench.machine.makes_way_for(order(3, OLD, type=StepType.RETURN))
+    assert (state(bench), bench.file()) == ((PlaneState.ROLLED_BACK, "Canceled"), OLD)
+
+
+async def test_window_is_not_lengthened_when_the_agent_is_started_again(bench: Bench) -> None:
+    bench.passes = False
+    bench.payloads[digest(NEW)] = NEW
+    await bench.machine.order(order(2, NEW, window=timedelta(seconds=60)))
+    await bench.fetch()
+    bench.time.seconds += 50
+    await bench.started()
+    await bench.machine.tick(bench.prove)
+    assert state(bench)[0] is PlaneState.PENDING_CONFIRM
+    bench.time.seconds += 11
+    await bench.machine.tick(bench.prove)
+    assert (state(bench)[0], bench.file()) == (PlaneState.ROLLED_BACK, OLD)
+
+
+async def test_trial_ends_when_the_node_keeps_rebooting(bench: Bench) -> None:
+    bench.payloads[digest(NEW)] = NEW
+    await bench.machine.order(order(2, NEW))
+    await bench.fetch()
+    for _ in range(MOST_STARTS):
+        await bench.reboot()
+        assert state(bench)[0] is PlaneState.PENDING_CONFIRM
+    await bench.reboot()
+    await bench.machine.tick(bench.prove)
+    assert (state(bench)[0], bench.file()) == (PlaneState.ROLLED_BACK, OLD)
+
+
+async def _script(bench: Bench, name: str) -> None:
+    bench.passes = name != "fails"
+    await bench.carry_out(order(2, NEW), NEW)
+    if name == "returns":
+        await bench.machine.order(order(3, OLD, type=StepType.RETURN))
+        await bench.settle()
+
+
+def cuts() -> list[object]:
+    found: list[object] = []
+    for name, changes in (("succeeds", 14), ("fails", 18), ("returns", 24)):
+        for after in range(changes):
+            found.append(pytest.param(name, after, id=f"{name}-{after}"))
+    return found
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["same-boot", "reboot"])
+@pytest.mark.parametrize(("name", "after"), cuts())
+async def test_node_ends_in_one_of_two_versions_wherever_the_power_goes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, after: int, again: bool
+) -> None:
+    cut_power(monkeypatch, after)
+    cut = False
+    try:
+        await _script(bench, name)
+    except Cut:
+        cut = True
+    monkeypatch.undo()
+    assert cut, "the sweep reaches beyond the end of its script"
+    await (bench.reboot() if again else bench.started())
+    assert bench.file() in {OLD, NEW}, "there is always something to serve"
+    await bench.settle()
+    progress = bench.machine.entry(Plane.MODEL).progress
+    storage = bench.machine.storage(Plane.MODEL)
+    assert storage.running is not None
+    assert storage.on_trial is None, "nobody is left on trial"
+    assert progress.order is not None
+    match progress.state:
+        case PlaneState.CONFIRMED:
+            assert storage.running.content == progress.order.content
+        case PlaneState.ROLLED_BACK | PlaneState.FAILED:
+            assert storage.running.content == digest(OLD)
+        case other:
+            raise AssertionError(other)
+    assert bench.file() == {digest(OLD): OLD, digest(NEW): NEW}[storage.running.content]
