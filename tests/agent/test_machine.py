@@ -139,11 +139,11 @@ async def _script(bench: Bench, name: str) -> None:
 
 
 def cuts() -> list[object]:
-    found: list[object] = []
-    for name, changes in (("succeeds", 14), ("fails", 18), ("returns", 24)):
-        for after in range(changes):
-            found.append(pytest.param(name, after, id=f"{name}-{after}"))
-    return found
+    return [
+        pytest.param(name, after, id=f"{name}-{after}")
+        for name, changes in (("succeeds", 14), ("fails", 18), ("returns", 24))
+        for after in range(changes)
+    ]
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["same-boot", "reboot"])

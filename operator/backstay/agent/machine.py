@@ -84,6 +84,11 @@ class Machine:
         """The planes that this node can change."""
         return tuple(self._installers)
 
+    @property
+    def ordered(self) -> tuple[Plane, ...]:
+        """The planes that have ever been ordered anything, also such as this node cannot change."""
+        return tuple(plane for plane, entry in self._entries.items() if entry.progress.order is not None)
+
     def entry(self, plane: Plane) -> Entry:
         """What is remembered of a plane."""
         return self._entries.get(plane, Entry())
@@ -135,7 +140,7 @@ class Machine:
         if self.progress_of(order) is not None or not await self.makes_way_for(order):
             return
         if cause := self._refusal(order, expired=expired):
-            await self._refuse(order, cause)
+            await self.refuse(order, cause)
             return
         storage = await self._look(order.plane)
         if storage.running is not None and storage.running.content == order.content:
@@ -161,7 +166,7 @@ class Machine:
 
     async def objection(self, order: Order, artifact: ArtifactDescription) -> Cause | None:
         """Why this node cannot take the artifact of an order, before its bytes are fetched."""
-        release = Release(order.plane, order.version, order.content, order.requires)
+        release = Release(order.plane, order.version, order.content, order.requires or artifact.requires)
         if unmet := unmet_requirements(self.versions.changed(release)):
             return Cause(Reason.INCOMPATIBLE, str(unmet[0]))
         return await self._installers[order.plane].objection(order, artifact)
@@ -238,7 +243,7 @@ class Machine:
             return Cause(Reason.REJECTED, f"the {on_trial} that runs is not confirmed, its fallback must stay")
         return None
 
-    async def _refuse(self, order: Order, cause: Cause) -> None:
+    async def refuse(self, order: Order, cause: Cause) -> None:
         """Take an order and its refusal as one: nobody may find it between the two and carry it out."""
         before = self.entry(order.plane).progress
         begun = advance(before, Ordered(order, Source.REMOTE), self._times.now()).progress

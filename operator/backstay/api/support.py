@@ -178,9 +178,9 @@ _HEALTH_RULE: Final[Mapping[str, Support]] = {
 }
 
 _EDGE_DEVICE: Final[Mapping[str, Support]] = {
-    "spec.class": Only(frozenset({"esp32"}), "devices are not supported yet"),
+    "spec.class": Only(frozenset({"esp32", "rk3566"}), "devices are not supported yet"),
     "spec.gateway": Acted(),
-    "spec.node": Later("devices that are nodes are not supported yet"),
+    "spec.node": Acted(),
     "spec.mode": Only(frozenset({"Normal"}), _NOT_YET),
     "spec.pins": Later(_ALONE),
     "spec.tokenGeneration": Acted(),

@@ -13,11 +13,12 @@ from typing import Final
 
 from backstay.adapters.failpoints import Failpoints
 from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
+from backstay.api.device_readiness import with_readiness
 from backstay.api.device_status import REACHABLE, Condition, Status, difference
 from backstay.bridge.journal import Journal
 from backstay.bridge.metrics import BridgeMetrics
 from backstay.bridge.records import ServedDevice, device_record
-from backstay.bridge.reports import with_enrolment, with_readiness, with_report
+from backstay.bridge.reports import with_enrolment, with_report
 from backstay.bridge.sessions import Session, Sessions
 from backstay.bridge.view import View
 from backstay.core.devices import DeviceName
@@ -66,7 +67,7 @@ class Publisher:
         name_of = partial(self._view.version_of, record)
         found = with_report(status or record.status, session.report, name_of)
         found = with_enrolment(self._with_reachability(found, record, now), record, now)
-        return with_readiness(found, record, now)
+        return with_readiness(found, record.device, record.object_generation, now, enrolled=record.enrolled)
 
     async def write(self, record: ServedDevice, status: Status, kind: str) -> None:
         """Write a status on top of the device's last words; without an error, it stands.

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from backstay.api.device_status import ENROLLED, REACHABLE, READY, Condition, Status
+from backstay.api.device_status import ENROLLED, Condition, Status
 from backstay.bridge.feedback import Feedback
 from backstay.bridge.health import HealthReport
 from backstay.bridge.records import ServedDevice
 from backstay.core.device import Reason
-from backstay.core.devices import PlaneState, PlaneStatus
+from backstay.core.devices import PlaneState
 from backstay.core.planes import ContentDigest, Plane
 
 NameOf = Callable[[Plane, ContentDigest], str | None]
@@ -114,49 +114,6 @@ _WAITS: Final = (
     "it showed itself with a valid token; to let it in, label it and set spec.enrolled to true; to shut it out, set"
     " spec.revoked"
 )
-
-
-def with_readiness(status: Status, record: ServedDevice, now: datetime) -> Status:
-    """The status with the condition Ready: reachable, healthy, and running what it shall.
-
-    An order that the device has not begun does not count yet: the status is not written for it.
-    """
-    holds, reason, message = _readiness(status, record)
-    return status.with_condition(READY, Condition(holds, reason, message, now, record.object_generation))
-
-
-def _readiness(status: Status, record: ServedDevice) -> tuple[bool, str, str]:
-    if not record.enrolled:
-        return False, "NotEnrolled", "the device waits to be let in"
-    reachable = status.conditions.get(REACHABLE)
-    if reachable is not None and not reachable.holds:
-        return False, "Unreachable", "the device does not check in"
-    step = record.step
-    for plane in record.device.assigned:
-        found = status.plane(plane)
-        right = found.running == record.device.assigned[plane].content
-        if found.step and not (found.state in _AT_REST or (found.state in _WENT_BACK and right)):
-            return False, *_unrest(plane, found)
-        waits = step is not None and step.plane is plane and found.step != step.number
-        if not waits and not right:
-            return False, "OutOfDate", f"the device does not run the {plane} that it shall"
-    if status.failing:
-        return False, "ProbesFailing", f"failing: {', '.join(status.failing)}"
-    return True, "UpToDate", "the device is healthy and runs what it shall"
-
-
-_AT_REST: Final = frozenset({PlaneState.CONFIRMED, PlaneState.IDLE})
-_WENT_BACK: Final = frozenset({PlaneState.FAILED, PlaneState.ROLLED_BACK})
-
-
-def _unrest(plane: Plane, found: PlaneStatus) -> tuple[str, str]:
-    match found.state:
-        case PlaneState.INSTALLED_UNVERIFIED:
-            return "Unverified", f"{plane}: the device does not report what it runs"
-        case state if state in _WENT_BACK:
-            return "StepFailed", f"{plane}: {found.reason}"
-        case _:
-            return "Changing", f"{plane}: step {found.step} is in progress"
 
 
 def _short(digest: str) -> str:

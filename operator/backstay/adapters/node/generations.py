@@ -135,7 +135,8 @@ class Generations:
         if found != order.content:
             remove(making)
             raise CannotInstall(Cause(Reason.DIGEST_MISMATCH, f"the bytes are {found}"))
-        ranges = {str(need.plane): need.range.text for need in order.requires}
+        # What the order says holds the plan's own ranges too; the artifact's alone where the order is silent.
+        ranges = {str(need.plane): need.range.text for need in order.requires or artifact.requires}
         write_file(making / "release.json", _text({"version": order.version, "requires": ranges}))
         rename(making, place)
 

@@ -1,0 +1,110 @@
+"""A node's agent against the real API server and registry, with the node's own identity."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from backstay.adapters.kube.client import Identity, KubeClient
+from backstay.adapters.node.generations import Generations
+from backstay.adapters.oci.cache import BlobCache
+from backstay.adapters.oci.new_artifact import NewArtifact
+from backstay.adapters.oci.push import push_artifact
+from backstay.adapters.oci.registry import OciRegistry
+from backstay.adapters.oci.transport import Transport
+from backstay.adapters.oci.verify import NoKeysVerifier
+from backstay.adapters.system_clock import SystemClock
+from backstay.agent.fetching import Fetching
+from backstay.agent.journal import Journal
+from backstay.agent.machine import Machine, Times
+from backstay.agent.node import Commander, Node
+from backstay.agent.proving import BuiltIn
+from backstay.core.planes import Plane
+from backstay.ports.registry import ArtifactDescription, Repository
+from backstay.sandbox import Sandbox
+
+Json = dict[str, Any]
+FILES = {Plane.MODEL: "model.bin", Plane.CONFIG: "config.json"}
+
+
+@dataclass
+class AsNode:
+    """The administrator, who acts as a node: what the API server allows is asked of the node."""
+
+    administrator: Identity
+    node: str
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.administrator, name)
+
+    async def auth_settings(self) -> Mapping[str, Any]:
+        return {
+            "user": {"key": "Impersonate-User", "value": f"system:node:{self.node}"},
+            "group": {"key": "Impersonate-Group", "value": "system:nodes"},
+        }
+
+
+@asynccontextmanager
+async def connected_as_node(sandbox: Sandbox, node: str) -> AsyncIterator[KubeClient]:
+    async with KubeClient.connect(sandbox.kubeconfig) as administrator:
+        yield KubeClient(administrator._session, AsNode(administrator._identity, node), "backstay-agent")
+
+
+@dataclass
+class Agent:
+    """One agent after another on the disk of one node."""
+
+    sandbox: Sandbox
+    namespace: str
+    device: str
+    node: str
+    directory: Path
+    prober: Any = field(default_factory=BuiltIn)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Node]:
+        async with connected_as_node(self.sandbox, self.node) as client, aiohttp.ClientSession() as session:
+            clock = SystemClock()
+            registry = OciRegistry(Transport(session))
+            stores = {plane: Generations(plane, self.directory / plane, name) for plane, name in FILES.items()}
+            machine = Machine(stores, Journal(self.directory / "state"), Times(clock, "boot"))
+            cache = BlobCache(self.directory / "cache", registry)
+            fetching = Fetching(registry, cache, NoKeysVerifier(), "rk3566", clock)
+            commander = Commander(self.namespace, self.device)
+            node = Node(commander, self.node, client, machine, fetching, self.prober, clock)
+            task = asyncio.create_task(node.run())
+            try:
+                yield node
+            finally:
+                if task.done():
+                    await task
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    def file(self, plane: Plane) -> bytes | None:
+        path = self.directory / plane / "current" / "current" / FILES[plane]
+        return path.read_bytes() if path.exists() else None
+
+
+async def push_for_node(
+    sandbox: Sandbox, directory: Path, plane: Plane, version: str, **requires: str
+) -> ArtifactDescription:
+    artifact = _written(directory, plane, version, requires)
+    async with aiohttp.ClientSession() as session:
+        registry = OciRegistry(Transport(session))
+        return await push_artifact(registry, Repository.parse(f"{sandbox.registry}/nodes/{plane}"), artifact)
+
+
+def _written(directory: Path, plane: Plane, version: str, requires: dict[str, str]) -> NewArtifact:
+    directory.mkdir(parents=True, exist_ok=True)
+    payload, schema = directory / f"{plane}-{version}", None
+    payload.write_text(json.dumps({"version": version, "for": str(directory)}))
+    if plane is Plane.CONFIG:
+        schema = directory / "schema.json"
+        schema.write_text(json.dumps({"type": "object"}))
+    return NewArtifact(plane, version, "rk3566", payload, requires, schema)
