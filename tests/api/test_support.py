@@ -81,7 +81,7 @@ def test_unsupported_names_each_field_of_a_plan_when_it_sets_everything() -> Non
 def test_unsupported_names_each_field_of_the_other_kinds_when_they_set_everything() -> None:
     assert paths(example(DeviceGroup, "devicegroup-everything")) == []
     assert paths(example(HealthRule, "healthrule-everything")) == ["spec.probes[4].kind", "spec.probes[5].kind"]
-    assert paths(example(EdgeDevice, "edgedevice-node")) == ["spec.class", "spec.node", "spec.mode", "spec.pins"]
+    assert paths(example(EdgeDevice, "edgedevice-node")) == ["spec.mode", "spec.pins"]
     assert paths(example(Hold, "hold-devices")) == []
 
 
