@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 JOBS ?= 2
 
-.PHONY: help setup setup-tests demo test check lint formatted types layers generated faults bench mutants format lock clean
+.PHONY: help setup setup-tests setup-benchmarks demo test check lint formatted types layers generated faults bench mutants format lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,7 +14,8 @@ help:
 	@echo 'make test     every test except the long ones'
 	@echo 'make check    lint, formatting, types, layers, generated files'
 	@echo 'make faults   the long fault tests, and the laws with ten times as many examples'
-	@echo 'make bench    how long decisions take and what they cost in memory; SIZES="1000 1000000" for other fleets'
+	@echo 'make bench    how long decisions take, what they cost in memory, and what a bridge carries; SIZES="1000 1000000"'
+	@echo '              for other fleets'
 	@echo 'make mutants  which changes to the decision core no test notices; MODULE=gates for a part of it'
 	@echo 'make format   put all code into its format'
 	@echo 'make setup    only what the others do first: packages, .venv, Go, Kubernetes (make setup-tests: cosign too)'
@@ -27,6 +28,9 @@ setup:
 setup-tests:
 	@PYTHONPATH=operator $(PYTHON) -m backstay.sandbox.setup --for-tests
 
+setup-benchmarks:
+	@PYTHONPATH=operator $(PYTHON) -m backstay.sandbox.setup --for-benchmarks
+
 demo: setup
 	@$(VENV)/python -m demo
 
@@ -38,7 +42,7 @@ faults: setup
 	@BACKSTAY_HYPOTHESIS=long $(VENV)/python -m pytest tests/faults tests/laws -m 'sweep or not sweep' $(ARGS)
 
 # What is measured is printed as a table and written to build/bench/*.json; nothing is asserted of it.
-bench: setup
+bench: setup-benchmarks
 	@$(VENV)/python -m tests.scale $(SIZES)
 	@$(VENV)/python -m tests.scale.gateway
 

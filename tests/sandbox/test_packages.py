@@ -53,6 +53,11 @@ def test_programs_are_named_when_the_machine_is_not_a_debian(tmp_path: Path, mon
         install(("gcc-riscv64-unknown-elf",), tmp_path / "log", print)
 
 
+def test_services_are_known_when_packages_bring_them_for_benchmarks_alone():
+    assert packages.COMPARED.keys() <= packages.SERVICES.keys()
+    assert not packages.COMPARED.keys() & packages.PROGRAMS.keys()
+
+
 @pytest.mark.parametrize("earlier", [None, "#!/bin/sh\nexit 0\n"])
 def test_policy_of_the_machine_comes_back_when_packages_are_installed(policy: Path, earlier: str | None):
     if earlier is not None:

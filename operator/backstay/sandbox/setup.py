@@ -30,10 +30,11 @@ LOCK = ROOT / "requirements.lock"
 LOGS = ROOT / "build" / "setup"
 INTERRUPTED = 130
 FOR_TESTS = "--for-tests"
+FOR_BENCHMARKS = "--for-benchmarks"
 
 
-def prepare(report: Report, *, for_tests: bool) -> None:
-    """Make everything ready, or do nothing if it is; `for_tests` also what only they need.
+def prepare(report: Report, *, for_tests: bool, for_benchmarks: bool = False) -> None:
+    """Make everything ready, or do nothing if it is; `for_tests` and `for_benchmarks` also what only they need.
 
     Raises `BackstayError` if something has to be done by hand first, or fails.
     """
@@ -41,17 +42,18 @@ def prepare(report: Report, *, for_tests: bool) -> None:
     with (LOGS / "lock").open("w") as lock:
         # Two runs at once would install over each other.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        packages.install(_packages(), LOGS / "apt.log", report)
+        packages.install(_packages(for_benchmarks=for_benchmarks), LOGS / "apt.log", report)
         _install_environment(report)
         go = install_go(PYTHON, report)
         for module in (KUBERNETES, COSIGN) if for_tests else (KUBERNETES,):
             module.build(go, report)
 
 
-def _packages() -> tuple[str, ...]:
+def _packages(*, for_benchmarks: bool) -> tuple[str, ...]:
     # Debian packs this part of Python by itself.
     venv = () if PYTHON.exists() or importlib.util.find_spec("ensurepip") else ("python3-venv",)
-    return (*venv, *packages.missing())
+    compared = packages.missing(packages.COMPARED) if for_benchmarks else ()
+    return (*venv, *packages.missing(), *compared)
 
 
 def _install_environment(report: Report) -> None:
@@ -86,7 +88,8 @@ def _is_package(line: str) -> bool:
 def main() -> int:
     """Run the set-up; a failure is one clear message."""
     try:
-        prepare(report_to_terminal, for_tests=FOR_TESTS in sys.argv[1:])
+        asked = sys.argv[1:]
+        prepare(report_to_terminal, for_tests=FOR_TESTS in asked, for_benchmarks=FOR_BENCHMARKS in asked)
     except BackstayError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
