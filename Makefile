@@ -77,10 +77,12 @@ format: setup
 # Universal, so that one lock serves every platform; without the address of any index, which is the machine's business.
 UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 GO_LOCK := operator/backstay/sandbox/kubernetes/requirements-go
+GOOSEBIT_LOCK := tests/scale/requirements-goosebit
 
 lock:
 	$(UV_COMPILE) --all-extras pyproject.toml -o requirements.lock
 	$(UV_COMPILE) $(GO_LOCK).in -o $(GO_LOCK).lock
+	$(UV_COMPILE) $(GOOSEBIT_LOCK).in -o $(GOOSEBIT_LOCK).lock
 
 clean:
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

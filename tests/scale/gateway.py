@@ -2,7 +2,7 @@
 
 The bridge is the command that users run, the load comes from another process, and requests are counted for each second
 of the server's own CPU, as Linux counts it. A handler that answers the same bytes and knows nothing is the limit of the
-library underneath, and nginx that of a download; all are measured in the same run.
+library underneath, nginx that of a download, and goosebit what people use; all are measured in the same run.
 """
 
 # ruff: noqa: T201 - a benchmark prints its table
@@ -25,6 +25,7 @@ from backstay.core.planes import Plane
 from backstay.ports.registry import ArtifactDescription
 from backstay.sandbox import Sandbox
 from tests.scale.downloads import throughputs
+from tests.scale.goosebit import goosebit, polls
 from tests.scale.measuring import machine
 from tests.scale.serving import OUT, ROOT, Json, Rate, Resident, Server, Throughput, rate, started
 from tests.scale.tenant import NAMESPACE, NAMESPACES, OLD, Fleet, bridge, pushed, report, small_config, until_offered
@@ -32,6 +33,8 @@ from tests.scale.tenant import NAMESPACE, NAMESPACES, OLD, Fleet, bridge, pushed
 Figure = Rate | Throughput | Resident
 
 LEAST_REQUESTS: Final = 20_000
+GOOSEBIT_DEVICES: Final = 1_000
+GOOSEBIT_ROUNDS: Final = 3
 IDLE_SHARE: Final = 0.1
 """Of a core: what a bridge does for itself."""
 
@@ -105,6 +108,9 @@ async def figures(sizes: list[int]) -> AsyncIterator[Figure]:
     """What the bridge is measured against, each number of devices in a sandbox of its own, and downloads."""
     async with started(sys.executable, "-m", "tests.scale.bare") as bare:
         yield await rate("a bare handler", bare, 0, [{"method": "GET", "path": "/"}], 200, LEAST_REQUESTS)
+    with TemporaryDirectory(prefix="backstay-bench-") as directory:
+        async with goosebit(Path(directory)) as theirs:
+            yield await polls(theirs, GOOSEBIT_DEVICES, GOOSEBIT_ROUNDS)
     for size in sizes:
         async with _sandbox() as sandbox:
             async for one in measured(sandbox, size):
