@@ -36,7 +36,7 @@ async def test_answers_are_there_again_when_the_journal_is_opened_anew(tmp_path:
     journal.close()
     again = Journal.open(tmp_path)
     assert sorted(again.all(), key=lambda one: one.key) == sorted(answers, key=lambda one: one.key)
-    await again.forget([answers[0]])
+    again.forget([answers[0]])
     assert again.of(DeviceName("cam-1")) == {}
     again.close()
     last = Journal.open(tmp_path)
@@ -85,6 +85,58 @@ async def test_many_at_once_share_a_few_commits(tmp_path: Path) -> None:
     await asyncio.gather(*(journal.keep(kept(f"cam-{number}")) for number in range(500)))
     assert len(journal.all()) == 500
     assert statements.count("COMMIT") <= 3
+    journal.close()
+
+
+async def test_forgotten_answers_cost_no_commit_of_their_own(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path)
+    answers = [kept(f"cam-{number}") for number in range(50)]
+    await asyncio.gather(*map(journal.keep, answers))
+    statements: list[str] = []
+    journal._connection.set_trace_callback(statements.append)
+    for answer in answers:
+        journal.forget([answer])
+    assert statements == []
+    await journal.keep(kept("cam-late"))
+    assert statements.count("COMMIT") == 1
+    rows = journal._connection.execute("SELECT device FROM answers").fetchall()
+    assert rows == [("cam-late",)]
+    journal.close()
+
+
+async def test_forgotten_answers_leave_the_file_when_nothing_is_kept_any_more(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path)
+    await journal.keep(kept())
+    journal.forget([kept()])
+    await journal.tidy()
+    assert journal._connection.execute("SELECT count(*) FROM answers").fetchone() == (0,)
+    journal.close()
+
+
+async def test_forgotten_answers_are_tried_again_when_the_disk_did_not_let_them_go(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal.open(tmp_path)
+    await journal.keep(kept())
+    journal.forget([kept()])
+    journal._connection.execute("PRAGMA query_only = ON")
+    await journal.tidy()
+    assert "stay in the journal" in caplog.text
+    journal._connection.execute("PRAGMA query_only = OFF")
+    await journal.tidy()
+    journal.close()
+    again = Journal.open(tmp_path)
+    assert again.all() == []
+    again.close()
+
+
+async def test_answer_is_kept_when_a_device_goes_away_while_others_wait_for_the_same_commit(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path)
+    first, second = (asyncio.create_task(journal.keep(kept(f"cam-{number}"))) for number in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await second
+    assert {one.device for one in journal.all()} == {"cam-0", "cam-1"}
     journal.close()
 
 
@@ -182,8 +234,12 @@ class AnyHistory(RuleBasedStateMachine):
     @rule(name=names, number=st.integers(1, 3), plane=st.sampled_from(Plane))
     def answer_is_forgotten(self, name: str, number: int, plane: Plane) -> None:
         one = kept(name, number, plane=plane)
-        asyncio.run(self.journal.forget([one]))
+        self.journal.forget([one])
         self.expected.pop(one.key, None)
+
+    @rule()
+    def file_is_tidied(self) -> None:
+        asyncio.run(self.journal.tidy())
 
     @rule()
     def bridge_starts_anew(self) -> None:

@@ -1,7 +1,8 @@
 """Answers of devices that the API server does not have yet, on disk before the device hears that they stand.
 
 One row for each, in SQLite with a write-ahead log. Whoever comes while a commit is under way shares the next one: a
-thousand devices at once cost a few flushes of the disk, not a thousand.
+thousand devices at once cost a few flushes of the disk, not a thousand. What is forgotten leaves the file with a commit
+that is made anyway, or a little later: a row that a crash leaves behind is found to be old news by the next process.
 
 Source: https://www.sqlite.org/wal.html and https://www.sqlite.org/pragma.html#pragma_synchronous (FULL: a commit that
 returned survives a power cut)
@@ -12,7 +13,7 @@ import logging
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -60,7 +61,7 @@ class KeptAnswer:
     at: datetime
 
     @property
-    def key(self) -> tuple[str, str, str, int]:
+    def key(self) -> "Key":
         """What no two answers share."""
         return self.device, self.uid, str(self.plane), self.number
 
@@ -75,12 +76,15 @@ class KeptAnswer:
         return with_answer(status, self.plane, self.number, self.answer, self.at)
 
 
+Key = tuple[str, str, str, int]
+
+
 @dataclass(slots=True)
 class _Batch:
-    """Answers that one commit makes durable."""
+    """Answers that one commit makes durable, and that commit once somebody has asked for it."""
 
     answers: list[KeptAnswer] = field(default_factory=list)
-    is_written: bool = False
+    commit: asyncio.Task[None] | None = None
 
 
 class Journal:
@@ -90,7 +94,9 @@ class Journal:
         self._connection = connection
         # A statement runs in a thread of its own; SQLite's own lock would let two of them mix their transactions.
         self._statements = Lock()
-        self._pending: defaultdict[DeviceName, dict[tuple[str, str, str, int], KeptAnswer]] = defaultdict(dict)
+        self._pending: defaultdict[DeviceName, dict[Key, KeptAnswer]] = defaultdict(dict)
+        self._forgotten: list[Key] = []
+        """What is still in the file."""
         self._next = _Batch()
         self._committing = asyncio.Lock()
         for answer in answers:
@@ -124,7 +130,7 @@ class Journal:
             )
             raise JournalUnusable(msg) from error
 
-    def of(self, device: DeviceName) -> Mapping[tuple[str, str, str, int], KeptAnswer]:
+    def of(self, device: DeviceName) -> Mapping[Key, KeptAnswer]:
         """What a device has answered and the API server does not have yet."""
         return self._pending.get(device, {})
 
@@ -140,33 +146,56 @@ class Journal:
         """
         batch = self._next
         batch.answers.append(answer)
-        async with self._committing:
-            if not batch.is_written:
-                self._next = _Batch()
-                await asyncio.to_thread(self._write, _KEEP, [_row(one) for one in batch.answers])
-                batch.is_written = True
-        self._pending[answer.device].setdefault(answer.key, answer)
+        if batch.commit is None:
+            batch.commit = asyncio.create_task(self._commit(batch), name="commit answers")
+        # One device that goes away takes the commit from nobody else.
+        await asyncio.shield(batch.commit)
 
-    async def forget(self, answers: Iterable[KeptAnswer]) -> None:
+    async def _commit(self, batch: _Batch) -> None:
+        async with self._committing:
+            # Whoever came until now is in it; whoever comes from now on shares the next one.
+            self._next = _Batch()
+            await self._write_off_loop(batch.answers)
+        for answer in batch.answers:
+            self._pending[answer.device].setdefault(answer.key, answer)
+
+    def forget(self, answers: Iterable[KeptAnswer]) -> None:
         """Drop answers that stand in the API server, or that nobody waits for any more."""
-        gone = list(answers)
-        for answer in gone:
+        for answer in answers:
             self._pending[answer.device].pop(answer.key, None)
             if not self._pending[answer.device]:
                 del self._pending[answer.device]
-        try:
-            await asyncio.to_thread(self._write, _FORGET, [answer.key for answer in gone])
-        except JournalUnwritable as error:
-            # It stays in the file, and is found to be old news by whoever reads it next.
-            log.warning("answers that are written stay in the journal: %s", error)
+            self._forgotten.append(answer.key)
+
+    async def tidy(self) -> None:
+        """Take out of the file what was forgotten; where the disk does not let it, later."""
+        if not self._forgotten:
+            return
+        async with self._committing:
+            try:
+                await self._write_off_loop([])
+            except JournalUnwritable as error:
+                log.warning("answers that are written stay in the journal: %s", error)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, without what was forgotten."""
+        with suppress(JournalUnwritable):
+            self._write([], self._forgotten)
         self._connection.close()
 
-    def _write(self, statement: str, rows: list[tuple[object, ...]] | list[tuple[str, str, str, int]]) -> None:
+    async def _write_off_loop(self, answers: list[KeptAnswer]) -> None:
+        gone, self._forgotten = self._forgotten, []
+        try:
+            await asyncio.to_thread(self._write, [_row(one) for one in answers], gone)
+        except BaseException:
+            self._forgotten += gone
+            raise
+
+    def _write(self, rows: list[tuple[object, ...]], gone: list[Key]) -> None:
         with self._statements, _as_unwritable(), self._connection:
-            self._connection.executemany(statement, rows)
+            # First what was forgotten: an answer that is kept again after that has to stay.
+            self._connection.executemany(_FORGET, gone)
+            self._connection.executemany(_KEEP, rows)
 
 
 def _opened(path: Path) -> tuple[sqlite3.Connection, list[KeptAnswer]]:

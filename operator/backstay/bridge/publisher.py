@@ -113,6 +113,7 @@ class Publisher:
             except Unavailable as error:
                 log.warning("statuses cannot be written now: %s", error)
                 await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+            await self._journal.tidy()
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def run_answers(self) -> None:
@@ -137,12 +138,12 @@ class Publisher:
         except TimeoutError:
             log.warning("%d answers stay in the journal until a bridge runs here again", len(self._journal.all()))
 
-    async def forget_strangers(self) -> None:
+    def forget_strangers(self) -> None:
         """Drop answers of devices that are gone or another gateway's by now; call it when all devices are known."""
         gone = [kept for kept in self._journal.all() if self._view.written(kept.device) is None]
         if gone:
             log.info("%d answers of devices that are no longer served here are dropped", len(gone))
-            await self._journal.forget(gone)
+            self._journal.forget(gone)
 
     async def _sweep(self) -> None:
         records = self._view.devices()
@@ -173,7 +174,7 @@ class Publisher:
                 await self.write(record, record.status, "answer" if news else "health")
                 if old := self._view.unwritten(name)[1]:
                     self._failpoints.passing("before-forget")
-                    await self._journal.forget(old)
+                    self._journal.forget(old)
                     self._failpoints.passing("after-forget")
             except NotFound:
                 log.info("EdgeDevice %s is gone", name)

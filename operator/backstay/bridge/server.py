@@ -224,7 +224,7 @@ async def serve(settings: Settings, kubeconfig: Path | None, announce: Callable[
         certificate = None if settings.tls is None else Certificate(settings.tls, settings.client_authority)
         running = await stack.enter_async_context(_running(bridge, certificate))
         await _synced(bridge, running)
-        await bridge.publisher.forget_strangers()
+        bridge.publisher.forget_strangers()
         if settings.metrics_at is not None:
             await stack.enter_async_context(listening(bridge.scraped, *settings.metrics_at))
         door = Door(
