@@ -15,11 +15,12 @@ from backstay.adapters.failpoints import Failpoints
 from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
 from backstay.api.device_readiness import with_readiness
 from backstay.api.device_status import REACHABLE, Condition, Status, difference
+from backstay.bridge.health import HealthReport
 from backstay.bridge.journal import Journal
 from backstay.bridge.metrics import BridgeMetrics
 from backstay.bridge.records import ServedDevice, device_record
 from backstay.bridge.reports import with_enrolment, with_report
-from backstay.bridge.sessions import Session, Sessions
+from backstay.bridge.sessions import Session, Sessions, Settled
 from backstay.bridge.view import View
 from backstay.core.devices import DeviceName
 from backstay.errors import BackstayError, Conflict, NotFound, Refused, Unavailable
@@ -83,6 +84,8 @@ class Publisher:
         if not patch:
             return
         body = {"metadata": {"uid": record.device.uid}, "status": patch}
+        session = self._sessions.of(record.name)
+        report, reachable = session.report, self._sessions.reachable(record, self._clock.monotonic())
         self._failpoints.passing(f"before-{kind}-write")
         try:
             answer = await self._client.merge_patch(
@@ -96,9 +99,11 @@ class Publisher:
             raise
         self._failpoints.passing(f"after-{kind}-write")
         self._metrics.status_write(kind, "written")
-        session = self._sessions.of(record.name)
         session.next_write, session.differs_since = self._clock.monotonic() + GAP_SECONDS, None
-        self._view.put_answer(device_record(answer))
+        taken = device_record(answer)
+        self._view.put_answer(taken)
+        if taken.object_generation == record.object_generation:
+            session.settled = self._settled(taken, report, reachable=reachable)
 
     def hurry(self, device: DeviceName) -> None:
         """Write a device's answer next, before all that only has to settle."""
@@ -146,9 +151,9 @@ class Publisher:
             self._journal.forget(gone)
 
     async def _sweep(self) -> None:
-        records = self._view.devices()
-        self._sessions.keep_only({record.name for record in records})
-        if failed := await self._settle_all([record.name for record in records if self._is_due(record)]):
+        records = self._view.all_written()
+        self._sessions.keep_only(records.keys())
+        if failed := await self._settle_all([name for name, record in records.items() if self._is_due(record)]):
             raise failed[0]
 
     async def _settle_all(self, names: list[DeviceName]) -> list[Unavailable]:
@@ -193,17 +198,25 @@ class Publisher:
         session, now = self._sessions.of(record.name), self._clock.monotonic()
         if self._journal.of(record.name):
             return now >= session.retry_at
-        seen = (session.report, record.device.resource_version, self._sessions.reachable(record, now))
-        if session.settled == seen:
+        known, version = session.settled, record.device.resource_version
+        if known and known.report is session.report and known.resource_version == version and now < known.until:
+            # Nobody has said anything: so it is with nearly all devices each time, and there may be thousands.
             return False
-        if not difference(record.status, self.wanted(record)):
-            session.differs_since, session.settled = None, seen
+        found = self._settled(record, session.report, reachable=self._sessions.reachable(record, now))
+        if known == found or not difference(record.status, self.wanted(record)):
+            session.differs_since, session.settled = None, found
             return False
         if session.differs_since is None:
             session.differs_since = now
         return now >= session.next_write and now - session.differs_since >= (
             SETTLE_SECONDS if _is_changing(record, session) else 0.0
         )
+
+    def _settled(self, record: ServedDevice, report: HealthReport | None, *, reachable: bool | None) -> Settled:
+        """What to compare with the next time, once the record says all of this."""
+        now = self._clock.monotonic()
+        until = self._sessions.reachable_until(record, now) if reachable else now
+        return Settled(report, record.device.resource_version, reachable, until)
 
     def _with_reachability(self, status: Status, record: ServedDevice, now: datetime) -> Status:
         reachable = self._sessions.reachable(record, self._clock.monotonic())

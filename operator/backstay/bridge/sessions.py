@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +17,17 @@ SHORTEST_SILENCE_SECONDS: Final = 5.0
 UNHEARD_SECONDS: Final = 30.0
 MOST_ORDERS: Final = 8
 MOST_MESSAGES: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What was compared when the written status said all that the device says."""
+
+    report: HealthReport | None
+    resource_version: str
+    reachable: bool | None
+    until: float = field(compare=False)
+    """Before this, the device stays as reachable as it was, whatever it does not say."""
 
 
 @dataclass(slots=True)
@@ -39,8 +51,8 @@ class Session:
     """What the device has said of its latest actions, the newest first."""
     differs_since: float | None = None
     """Since when the written status lags behind what the device says."""
-    settled: tuple[object, ...] | None = None
-    """What was compared when the written status last said all that the device says."""
+    settled: Settled | None = None
+    """When the written status last said all that the device says."""
     next_write: float = 0.0
     """Before this, nothing is written that is no answer."""
     retry_at: float = 0.0
@@ -83,7 +95,7 @@ class Sessions:
             found = self._found[device] = Session()
         return found
 
-    def keep_only(self, devices: set[str]) -> None:
+    def keep_only(self, devices: AbstractSet[str]) -> None:
         """Forget devices that this gateway no longer serves."""
         for gone in self._found.keys() - devices:
             if not self._found[gone].lock.locked():
@@ -101,6 +113,11 @@ class Sessions:
         if session.contact_at is not None:
             return now - session.contact_at <= patience
         return None if now - self._started <= max(patience, UNHEARD_SECONDS) else False
+
+    def reachable_until(self, record: ServedDevice, now: float) -> float:
+        """Until when a device that checks in now counts as reachable, if it is never heard again; else this moment."""
+        contact_at = self.of(record.name).contact_at
+        return now if contact_at is None else max(now, contact_at + self.patience(record))
 
     def figures(self, record: ServedDevice, now: float) -> HealthReport | None:
         """The device's last report while it is fresh; what is older is no measurement any more."""

@@ -79,6 +79,10 @@ class View:
         """How many devices of this gateway are not enrolled."""
         return self._waiting
 
+    def all_written(self) -> Mapping[DeviceName, ServedDevice]:
+        """Every device of this gateway as it stands in the API server."""
+        return self._devices
+
     def written(self, name: str) -> ServedDevice | None:
         """A device of this gateway as it stands in the API server."""
         return self._devices.get(DeviceName(name))
@@ -103,9 +107,9 @@ class View:
         return own.version if own and own.content == content else self._names.get((plane, content))
 
     def put_device(self, record: ServedDevice) -> None:
-        """Take in a device, unless a newer version of it is known; one of another gateway is none of ours."""
+        """Take in a device, unless this version of it or a newer one is known; another gateway's is none of ours."""
         known = self._devices.get(record.name)
-        if known and known.device.uid == record.device.uid and _is_older(record, known):
+        if known and known.device.uid == record.device.uid and not _is_newer(record, known):
             return
         for plane, assignment in record.device.assigned.items():
             self._names[plane, assignment.content] = assignment.version
@@ -147,8 +151,8 @@ class View:
         return may_start(action, holds, self.age, now)
 
 
-def _is_older(record: ServedDevice, known: ServedDevice) -> bool:
-    return is_newer(known.device.resource_version, record.device.resource_version)
+def _is_newer(record: ServedDevice, known: ServedDevice) -> bool:
+    return is_newer(record.device.resource_version, known.device.resource_version)
 
 
 class DeviceListener:

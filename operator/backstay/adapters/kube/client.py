@@ -167,7 +167,10 @@ class KubeClient:
         """Open a session with an identity that is known already."""
         connector = aiohttp.TCPConnector(ssl=tls or True, limit=64)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT_SECONDS)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=2**20) as session:
+        # The API server sets no cookies; a jar is searched before every request all the same.
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout, read_bufsize=2**20, cookie_jar=aiohttp.DummyCookieJar()
+        ) as session:
             yield cls(session, identity, field_manager, heard_date)
 
     async def credentials(self) -> Credentials:
