@@ -24,12 +24,23 @@ class Told:
 
 def request(asked: dict[str, Any]) -> bytes:
     """One request on the wire."""
-    body = asked.get("body", "").encode()
+    body = str(asked.get("body", "")).encode()
     headers = {"Host": "bridge", **asked.get("headers", {})}
     if body:
         headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
     lines = [f"{asked['method']} {asked['path']} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join((*lines, "", "")).encode() + body
+
+
+async def take_body(reader: asyncio.StreamReader, head: bytes) -> None:
+    """Read what belongs to an answer, whole or in chunks."""
+    if (at := head.find(b"content-length:")) >= 0:
+        if length := int(head[at + 15 : head.index(b"\r\n", at)]):
+            await reader.readexactly(length)
+    elif b"transfer-encoding: chunked" in head:
+        while length := int(await reader.readline(), 16):
+            await reader.readexactly(length + 2)
+        await reader.readline()
 
 
 async def connection(host: str, port: int, requests: Iterator[bytes], told: Told) -> None:
@@ -39,10 +50,7 @@ async def connection(host: str, port: int, requests: Iterator[bytes], told: Told
         began = perf_counter()
         writer.write(raw)
         head = await reader.readuntil(b"\r\n\r\n")
-        if (at := head.lower().find(b"content-length:")) >= 0:
-            length = int(head[at + 15 : head.index(b"\r\n", at)])
-            if length:
-                await reader.readexactly(length)
+        await take_body(reader, head.lower())
         told.latencies.append(perf_counter() - began)
         told.statuses[int(head[9:12])] += 1
     writer.close()

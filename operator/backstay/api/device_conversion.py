@@ -70,15 +70,15 @@ def _device(raw: Json) -> Device:
     metadata, spec, status = raw["metadata"], raw["spec"], raw.get("status") or _NOTHING
     desired = spec.get("desired") or _NOTHING
     return Device(
-        name=DeviceName(metadata["name"]),
-        labels=MappingProxyType(metadata.get("labels") or {}),
-        device_class=spec["class"],
-        gateway=spec.get("gateway") or spec.get("node") or "",
+        name=DeviceName(intern(metadata["name"])),
+        labels=MappingProxyType({key: intern(value) for key, value in (metadata.get("labels") or _NOTHING).items()}),
+        device_class=intern(spec["class"]),
+        gateway=intern(spec.get("gateway") or spec.get("node") or ""),
         reachable=_is_reachable(status),
         revoked=bool(spec.get("revoked")) or asks_for_more(spec),
         rollback_capable=status.get("rollbackCapable") is not False,
         planes=_planes(status.get("planes") or _NOTHING),
-        assigned={plane: _assignment(found) for plane, name in _PLANES if (found := desired.get(name))},
+        assigned=_together(*((plane, _assignment(found)) for plane, name in _PLANES if (found := desired.get(name)))),
         step=_step(desired),
         failing=tuple((status.get("health") or _NOTHING).get("failing") or ()),
         resource_version=metadata.get("resourceVersion", ""),
@@ -133,6 +133,12 @@ def _assignment(found: Json) -> Assignment:
 def _shared(assignment: Assignment) -> Assignment:
     """The same record for all devices that are ordered the same: a fleet has few of them, and keeps one each."""
     return assignment
+
+
+@lru_cache(maxsize=4096)
+def _together(*assignments: tuple[Plane, Assignment]) -> Mapping[Plane, Assignment]:
+    """What is assigned to a device in all its planes, also one mapping for all who are ordered the same."""
+    return MappingProxyType(dict(assignments))
 
 
 def _step(desired: Json) -> Step | None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from sys import intern
 from typing import Any, Final
 
 from backstay.core.devices import NOTHING_REPORTED, PlaneStatus
@@ -61,16 +62,16 @@ class Status:
 
 
 def status_from(document: Json, planes: Mapping[Plane, PlaneStatus]) -> Status:
-    """Read a status as the API server sends it; its planes are read already."""
+    """Read a status as the API server sends it; its planes are read already. Texts that devices share are kept once."""
     health = document.get("health") or {}
     return Status(
         planes=planes,
-        health=health.get("state", "Unknown"),
+        health=intern(health.get("state", "Unknown")),
         failing=tuple(health.get("failing") or ()),
-        slot=document.get("slot", ""),
+        slot=intern(document.get("slot", "")),
         rollback_capable=document.get("rollbackCapable"),
-        agent=document.get("agent", ""),
-        conditions={found["type"]: _condition_from(found) for found in document.get("conditions") or ()},
+        agent=intern(document.get("agent", "")),
+        conditions={intern(found["type"]): _condition_from(found) for found in document.get("conditions") or ()},
     )
 
 
@@ -115,8 +116,8 @@ def _plane_document(found: PlaneStatus) -> Json:
 def _condition_from(found: Json) -> Condition:
     return Condition(
         holds=found["status"] == "True",
-        reason=found["reason"],
-        message=found.get("message", ""),
+        reason=intern(found["reason"]),
+        message=intern(found.get("message", "")),
         since=datetime.fromisoformat(found["lastTransitionTime"]),
         generation=int(found.get("observedGeneration", 0)),
     )

@@ -1,18 +1,19 @@
 """A device's health report: what it says it runs, which probes pass, and how it fares.
 
-Whatever a device sends is bounded and checked here; nothing that is not understood gets further.
+Whatever a device sends is bounded and checked here; nothing that is not understood gets further. The last report of
+each device stays in memory, so a text that a fleet has in common is kept once.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Any, Final
 
 from backstay.core.planes import ContentDigest, Plane
 from backstay.errors import Refused
 
 MOST_PROBES: Final = 32
-MOST_LINES: Final = 20
 LONGEST_LINE: Final = 256
 LONGEST_VERSION: Final = 64
 LONGEST_INTERVAL_SECONDS: Final = 7 * 24 * 3600.0
@@ -62,7 +63,8 @@ class HealthReport:
     probed: bool = False
     """The report carries results of probes."""
     resources: Mapping[str, float] = field(default_factory=dict)
-    log: tuple[str, ...] = ()
+    logged: bool = False
+    """The report carries lines of the device's log; that they came is all that is asked of them."""
     interval_seconds: float | None = None
 
 
@@ -83,7 +85,7 @@ def parse_health(body: object) -> HealthReport:
         failing=tuple(sorted(name for name, passed in probes.items() if not passed)),
         probed=bool(probes),
         resources=_resources(report.get("resources")),
-        log=_log(report.get("log")),
+        logged=_is_log(report.get("log")),
         interval_seconds=_interval(report),
     )
 
@@ -126,7 +128,7 @@ def _digest(report: dict[str, Any], name: str, where: str) -> ContentDigest | No
         return None
     if not isinstance(text, str) or not _DIGEST.fullmatch(text):
         raise MalformedBody(f"{where}.{name} must be sha256: and 64 hexadecimal digits")
-    return ContentDigest(text)
+    return ContentDigest(intern(text))
 
 
 def _version(report: dict[str, Any], name: str, where: str) -> str:
@@ -134,7 +136,7 @@ def _version(report: dict[str, Any], name: str, where: str) -> str:
     text = report.get(name) or ""
     if not isinstance(text, str):
         raise MalformedBody(f"{where}.{name} must be a text")
-    return printable(text, LONGEST_VERSION)
+    return intern(printable(text, LONGEST_VERSION))
 
 
 def _text(report: dict[str, Any], name: str, form: re.Pattern[str], where: str = "") -> str:
@@ -143,7 +145,7 @@ def _text(report: dict[str, Any], name: str, form: re.Pattern[str], where: str =
         return ""
     if not isinstance(text, str) or not form.fullmatch(text):
         raise MalformedBody(f"{f'{where}.' if where else ''}{name} must be a text of the form {form.pattern}")
-    return text
+    return intern(text)
 
 
 def _flag(report: dict[str, Any], name: str) -> bool | None:
@@ -180,12 +182,13 @@ def _can_be_true(name: str, value: object) -> bool:
     return LOWEST[name] <= value <= _HIGHEST.get(name, HIGHEST)
 
 
-def _log(found: object) -> tuple[str, ...]:
+def _is_log(found: object) -> bool:
+    """Whether there are any lines."""
     if found is None:
-        return ()
+        return False
     if not isinstance(found, list) or not all(isinstance(line, str) for line in found):
         raise MalformedBody("log must be a list of texts")
-    return tuple(printable(line, LONGEST_LINE) for line in found[-MOST_LINES:])
+    return bool(found)
 
 
 def _interval(report: dict[str, Any]) -> float | None:

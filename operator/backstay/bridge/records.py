@@ -2,7 +2,11 @@
 
 import re
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from sys import intern
 from typing import Any, Final
+
+import orjson
 
 from backstay.api.device_conversion import device_from, is_enrolled
 from backstay.api.device_status import REACHABLE, Status, status_from
@@ -88,15 +92,23 @@ def device_record(item: Json) -> ServedDevice:
         generation=int(item["spec"].get("tokenGeneration", 1)),
         revoked=bool(item["spec"].get("revoked")),
         enrolled=is_enrolled(item),
-        probes=tuple(desired.get("probes") or ()),
-        window=desired.get("window") or "",
+        probes=_shared_probes(orjson.dumps(desired.get("probes") or ())),
+        window=intern(desired.get("window") or ""),
         object_generation=int(item["metadata"].get("generation", 0)),
         status=status_from(item.get("status") or {}, device.planes),
     )
 
 
+@lru_cache(maxsize=256)
+def _shared_probes(raw: bytes) -> tuple[Json, ...]:
+    """The same probes for all devices that are ordered the same."""
+    return tuple(orjson.loads(raw))
+
+
 def with_groups(record: ServedDevice, groups: frozenset[str]) -> ServedDevice:
     """The same device as a member of these groups."""
+    if groups == record.device.groups:
+        return record
     return replace(record, device=replace(record.device, groups=groups))
 
 

@@ -75,18 +75,21 @@ class DeviceSeries:
         self._sessions = sessions
         self._clock = clock
 
-    def exposition(self) -> bytes:
-        """The series as text."""
+    def exposition(self) -> Iterator[bytes]:
+        """The series as text, one family after the other, so that never all of it is in memory more than once."""
         records = sorted((found for found in self._view.devices() if found.enrolled), key=lambda record: record.name)
         now = self._clock.monotonic()
         epoch = self._clock.now().timestamp() - now
         seen = [self._seen(record, now, epoch) for record in records]
+        yield from filter(None, self._families(records, seen))
+
+    def _families(self, records: list[ServedDevice], seen: list[_Seen]) -> Iterator[bytes]:
         info = (line for record in records for line in self._info(record))
-        parts = [_family("device_info", "A device, one series for each of its plans.", info)]
+        yield _family("device_info", "A device, one series for each of its plans.", info)
         for name, text in _FIGURES.items():
-            parts.append(_family(name, text, _samples(seen, methodcaller("figure", name))))
-        parts += [_family(name, text, _samples(seen, value)) for name, text, value in _OF_A_DEVICE]
-        return "".join(parts).encode()
+            yield _family(name, text, _samples(seen, methodcaller("figure", name)))
+        for name, text, value in _OF_A_DEVICE:
+            yield _family(name, text, _samples(seen, value))
 
     def _seen(self, record: ServedDevice, now: float, epoch: float) -> _Seen:
         return _Seen(
@@ -146,10 +149,10 @@ def _samples(seen: Iterable[_Seen], value: Callable[[_Seen], float | None]) -> I
     return ((one.labels, found) for one in seen if (found := value(one)) is not None)
 
 
-def _family(name: str, text: str, samples: Iterable[tuple[str, float]]) -> str:
+def _family(name: str, text: str, samples: Iterable[tuple[str, float]]) -> bytes:
     name = f"backstay_{name}"
     lines = [f"{name}{{{labels}}} {value!r}\n" for labels, value in samples]
-    return "".join([f"# HELP {name} {text}\n# TYPE {name} gauge\n", *lines]) if lines else ""
+    return "".join([f"# HELP {name} {text}\n# TYPE {name} gauge\n", *lines]).encode() if lines else b""
 
 
 def _labels(*pairs: tuple[str, str]) -> str:

@@ -158,9 +158,15 @@ def assemble(
 
     series = DeviceSeries(view, sessions, clock)
 
-    async def exposition(_: web.Request) -> web.Response:
-        body = series.exposition() + metrics.exposition(view.age.total_seconds(), view.waiting())
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
+    async def exposition(request: web.Request) -> web.StreamResponse:
+        # In parts: of ten thousand devices it is some 15 MB, and devices are answered between them.
+        answer = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE})
+        await answer.prepare(request)
+        for family in series.exposition():
+            await answer.write(family)
+            await asyncio.sleep(0)
+        await answer.write_eof(metrics.exposition(view.age.total_seconds(), view.waiting()))
+        return answer
 
     application = web.Application(client_max_size=BODY_LIMIT_BYTES, middlewares=[errors_as_json(metrics.request)])
     application.add_routes(ddi.routes())

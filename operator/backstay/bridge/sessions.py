@@ -77,7 +77,7 @@ class Session:
         self.report, self.report_at = report, now
         if report.interval_seconds is not None:
             self.interval = report.interval_seconds
-        if report.log:
+        if report.logged:
             self.log_at = now
 
 

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from sys import intern
 from typing import Final, Generic, Protocol, TypeVar
 
 from backstay.adapters.kube.client import Json, KubeClient, Resource, WatchEvent, WatchExpired
@@ -171,7 +172,8 @@ class Informer(Generic[T]):
 def key_of(item: Json) -> Key:
     """The namespace and name of an object."""
     metadata = item["metadata"]
-    return metadata.get("namespace", ""), metadata["name"]
+    # One text for each, however many objects and other records of them there are.
+    return intern(metadata.get("namespace", "")), intern(metadata["name"])
 
 
 def is_newer(version: str, than: str) -> bool:
