@@ -9,10 +9,10 @@ import pytest
 
 from backstay.bridge.tokens import target_token
 from backstay.core.planes import Plane
+from backstay.simulate.chips import open_chip
 from backstay.simulate.ddi import DdiClient
 from backstay.simulate.esp32 import Esp32
 from backstay.simulate.faults import Faults
-from backstay.simulate.fleet import open_chip
 from backstay.simulate.image import digest_of
 from tests.bridge.conftest import ARTIFACT, KEY, World
 from tests.simulate.workbench import FACTORY, digits, image, model

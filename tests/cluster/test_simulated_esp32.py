@@ -22,9 +22,9 @@ from backstay.bridge.tokens import target_token
 from backstay.core.planes import Plane
 from backstay.ports.registry import ArtifactDescription, Repository
 from backstay.sandbox import Sandbox
+from backstay.simulate.chips import open_chip
 from backstay.simulate.ddi import DdiClient
 from backstay.simulate.esp32 import Esp32
-from backstay.simulate.fleet import open_chip
 from backstay.simulate.image import Behaviour, digest_of
 from tests.cluster.test_bridge import GATEWAY, ROOT, Process, edge_device, running_bridge, until_status
 from tests.simulate.workbench import FACTORY, digits, image, model

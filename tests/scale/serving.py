@@ -61,17 +61,23 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """What the process and its children have used so far, in user and system mode."""
-        return sum(_cpu_ticks(pid) for pid in (self.pid, *_children(self.pid))) / TICKS
+        return sum(cpu_seconds(pid) for pid in (self.pid, *_children(self.pid)))
 
     def resident_mib(self) -> float:
         """What of it is in memory."""
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+        return resident_mib(self.pid)
 
 
-def _cpu_ticks(pid: int) -> int:
+def resident_mib(pid: int) -> float:
+    """What of a process is in memory."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used so far, in user and system mode."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    return int(fields[11]) + int(fields[12])
+    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def _children(pid: int) -> list[int]:

@@ -12,10 +12,10 @@ from aiohttp.test_utils import TestServer
 
 from backstay.core.planes import Plane
 from backstay.simulate.application import Application
+from backstay.simulate.chips import open_chip
 from backstay.simulate.ddi import DdiClient
 from backstay.simulate.esp32 import Esp32
-from backstay.simulate.faults import Faults
-from backstay.simulate.fleet import open_chip
+from backstay.simulate.faults import Faults, follow_orders
 from backstay.simulate.image import Behaviour, digest_of
 from backstay.simulate.partitions import TABLE_BYTES, TABLE_OFFSET
 from tests.simulate.small_bridge import BASE, TOKEN, SmallBridge
@@ -36,15 +36,16 @@ async def running(bridge: SmallBridge, directory: Path) -> AsyncIterator[Esp32]:
             open_chip(directory / "cam-1.flash", FACTORY),
             DdiClient(session, server.make_url(BASE), TOKEN),
             digits(),
-            control=directory / "cam-1.faults.json",
             watchdog_seconds=0.5,
         )
+        orders = asyncio.create_task(follow_orders(directory, {"cam-1": device}))
         task = asyncio.create_task(device.run())
         try:
             yield device
         finally:
+            orders.cancel()
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.gather(task, orders, return_exceptions=True)
             device.flash.close()
 
 

@@ -13,8 +13,9 @@ import pytest
 
 from backstay.core.planes import Plane
 from backstay.errors import Refused
+from backstay.simulate.chips import open_chip
 from backstay.simulate.faults import Faults, parse_faults, take_order
-from backstay.simulate.fleet import Fleet, open_chip
+from backstay.simulate.fleet import Fleet
 from backstay.simulate.partitions import read_table
 from tests.simulate.workbench import FACTORY, config, digits, image, model
 

@@ -43,15 +43,25 @@ def otadata(
 def simulate(
     fleet: Annotated[Path, typer.Option(help="The fleet file: bridges, factory payloads, devices and their tokens.")],
     directory: Annotated[Path, typer.Option(help="Where the flash files are, and orders to fail.")],
+    in_memory: Annotated[
+        bool,
+        typer.Option(help="Keep flash in memory, shared where it is equal: for thousands of devices. Nothing is kept."),
+    ] = False,
+    spread_seconds: Annotated[
+        float, typer.Option(min=0, help="Switch the devices on one after the other over so many seconds.")
+    ] = 0.0,
     verbose: Annotated[bool, typer.Option(help="Log every refused or failed request too.")] = False,
 ) -> None:
     """Run a fleet of ESP32s in this process until SIGTERM or Ctrl-C; they speak to real bridges."""
+    from backstay.simulate.chips import chips_in_files, chips_in_memory
     from backstay.simulate.fleet import Fleet
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("backstay").setLevel(logging.DEBUG if verbose else logging.INFO)
     found = Fleet.load(fleet)
-    asyncio.run(_until_told(found.run(directory)))
+    directory.mkdir(parents=True, exist_ok=True)
+    chips = chips_in_memory(found.factory) if in_memory else chips_in_files(directory, found.factory)
+    asyncio.run(_until_told(found.run(directory, chips, spread_seconds)))
 
 
 async def _until_told(running: Coroutine[None, None, None]) -> None:
@@ -62,7 +72,7 @@ async def _until_told(running: Coroutine[None, None, None]) -> None:
     try:
         await task
     except asyncio.CancelledError:
-        typer.echo("stopped; the flash files stay")
+        typer.echo("stopped; flash in files stays")
 
 
 def _read(file: Path) -> bytes:

@@ -7,6 +7,7 @@ journal before it acts on it, so that the decision, and the reason for it, survi
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
+from typing import Final
 
 from backstay.core.device import (
     Activated,
@@ -41,6 +42,9 @@ from backstay.simulate.journal import Journal
 from backstay.simulate.partitions import Partition
 from backstay.simulate.probes import BUILT_IN, is_known, run_probes, tells_health
 from backstay.simulate.serving import Digits
+
+_TICK_SECONDS: Final = 0.25
+_LONGEST_SLEEP_SECONDS: Final = 60.0
 
 
 class ResetCause(StrEnum):
@@ -144,6 +148,13 @@ class Application:
                 self._take(plane, Probed(run_probes(progress.order.probes, self.board.evidence)), now)
             else:
                 self._take(plane, Ticked(), now)
+
+    def idle_seconds(self, now: float) -> float:
+        """How long nothing is due: a trial is looked at all the time, everything else when the camera is."""
+        if any(progress.state is PlaneState.PENDING_CONFIRM for progress in self.progress.values()):
+            return _TICK_SECONDS
+        due = self.board.serving.due_seconds(now)
+        return _LONGEST_SLEEP_SECONDS if due is None else max(_TICK_SECONDS, due)
 
     def connected(self) -> None:
         """The bridge answered."""

@@ -1,49 +1,25 @@
 """What the device and its bridge say to each other while one application runs."""
 
-import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from backstay.core.device import Cause, Progress, Reason
 from backstay.core.devices import PlaneState
-from backstay.core.planes import ContentDigest, Plane
 from backstay.errors import BackstayError, Refused, Unavailable
-from backstay.simulate.application import Application
 from backstay.simulate.ddi import DdiClient, Poll
-from backstay.simulate.deployment import BadDeployment, Deployment, parse_deployment
+from backstay.simulate.deployment import BadDeployment, parse_deployment
+from backstay.simulate.life import Life, set_within
 from backstay.simulate.report import health_report
 
 _REPORT_SECONDS: Final = 2.0
 _ANSWER_AGAIN_SECONDS: Final = 5.0
 _BACKOFF_SECONDS_MAX: Final = 10.0
+_NEWS_SECONDS: Final = 0.25
+"""How long news waits that came up while the device was speaking."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Life:
-    """What the parts of a running device share from one reset to the next."""
-
-    app: Application
-    lines: list[str] = field(default_factory=list)
-    """The tail of the log, newest last."""
-    lies: Mapping[Plane, ContentDigest] = field(default_factory=dict)
-    deployment: Deployment | None = None
-    """The step that the bridge last offered."""
-    awake: asyncio.Event = field(default_factory=asyncio.Event)
-    """Not set while the chip hangs: then nothing goes on."""
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def now(self) -> float:
-        """Seconds of the chip's own clock."""
-        return asyncio.get_running_loop().time()
-
-    def tail(self) -> Sequence[str]:
-        """The newest lines of the log."""
-        return self.lines[-20:]
 
 
 class Conversation:
@@ -64,16 +40,8 @@ class Conversation:
             except (Unavailable, Refused) as error:
                 sleep = patience = min(_BACKOFF_SECONDS_MAX, patience * 2 or 0.5)
                 log.debug("%s: %s", self._name, error)
-            await self._rest(sleep)
-
-    async def _rest(self, seconds: float) -> None:
-        """Sleep until it is time to poll, or there is news."""
-        self._life.news.clear()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._life.news.wait()
-        except TimeoutError:
-            return
+            self._life.news.clear()
+            await set_within(self._life.news, sleep)
 
     async def _exchange(self) -> float:
         await self._life.awake.wait()
@@ -91,7 +59,7 @@ class Conversation:
             await self._client.send("PUT", link, {"mode": "merge", "data": data})
         if link := poll.links.get("deploymentBase"):
             await self._answer(link)
-        return poll.sleep_seconds
+        return min(poll.sleep_seconds, _NEWS_SECONDS) if self._life.app.news else poll.sleep_seconds
 
     async def _deploy(self, link: str) -> None:
         """Take up the step that the bridge offers; nothing begins before the bridge has heard that it begins."""
@@ -104,6 +72,7 @@ class Conversation:
             except BadDeployment as error:
                 await self._reject(link, error)
                 return
+            life.stir()
         deployment, order = life.deployment, life.deployment.order
         if app.progress_of(order) is not None or not app.makes_way_for(order, life.now()):
             return
@@ -111,6 +80,7 @@ class Conversation:
         await life.awake.wait()
         self._note(f"step {order.number}: {order.type} {order.plane} {order.version}")
         app.order(order, life.now(), expired=deployment.expired(datetime.now(UTC)))
+        life.stir()
 
     async def _reject(self, link: str, error: BadDeployment) -> None:
         """Answer a step that cannot be understood, so that its reason is known and nobody waits for its expiry."""
@@ -125,6 +95,7 @@ class Conversation:
         number, app = _number_to_stop(await self._client.read(link)), self._life.app
         if (running := app.in_flight) is not None and running.order is not None and running.order.number == number:
             app.cancel(self._life.now())
+            self._life.stir()
         found = next((x for x in app.progress.values() if x.order is not None and x.order.number == number), None)
         if found is not None and found.in_flight:
             return
@@ -137,7 +108,11 @@ class Conversation:
 
     async def _report(self, poll: Poll) -> None:
         app, link, now = self._life.app, poll.links.get("health"), self._life.now()
-        if link is None or not (app.news or now - self._reported_at >= _REPORT_SECONDS):
+        if link is None:
+            # Nobody wants to hear it, and the bridge is not asked all the time because of it.
+            app.news = False
+            return
+        if not app.news and now - self._reported_at < _REPORT_SECONDS:
             return
         app.news = False
         body = health_report(app, max(_REPORT_SECONDS, poll.sleep_seconds), self._life.tail(), self._life.lies)

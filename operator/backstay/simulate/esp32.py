@@ -2,26 +2,23 @@
 
 import asyncio
 import logging
-from pathlib import Path
 from typing import Final, NoReturn
 
-from backstay.errors import BackstayError, Refused
+from backstay.errors import BackstayError
 from backstay.simulate.application import Application, Reset, ResetCause
 from backstay.simulate.bootloader import boot
-from backstay.simulate.conversation import Conversation, Life
+from backstay.simulate.conversation import Conversation
 from backstay.simulate.ddi import DdiClient
-from backstay.simulate.faults import Faults, take_order
+from backstay.simulate.faults import Faults
 from backstay.simulate.fetching import Fetching
 from backstay.simulate.flash import Flash, PowerCut
 from backstay.simulate.image import Behaviour
+from backstay.simulate.life import Life, set_within
 from backstay.simulate.partitions import read_table
 from backstay.simulate.serving import Digits
 
 BOOT_SECONDS: Final = 0.3
 WATCHDOG_SECONDS: Final = 5.0
-_TICK_SECONDS: Final = 0.25
-_LOOKS_FOR_FAULTS_EVERY: Final = 2
-"""In ticks."""
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +33,10 @@ class Esp32:
         client: DdiClient,
         digits: Digits,
         *,
-        control: Path | None = None,
         watchdog_seconds: float = WATCHDOG_SECONDS,
     ) -> None:
         self.name, self.flash = name, flash
-        self._client, self._digits, self._control = client, digits, control
+        self._client, self._digits = client, digits
         self._watchdog_seconds = watchdog_seconds
         self.life: Life | None = None
         """What runs; None while the chip boots or lies dead."""
@@ -61,6 +57,8 @@ class Esp32:
         self._faults = faults
         if faults.cut:
             self.flash.cut_power(*faults.cut)
+        if self.life is not None:
+            self.life.stirred.set()
 
     async def _live(self, cause: ResetCause) -> ResetCause:
         """Boot and run to the next reset, whose cause is returned."""
@@ -106,26 +104,19 @@ class Esp32:
                 return ResetCause.SOFTWARE
 
     async def _work(self, life: Life) -> NoReturn:
-        """Tick: look, probe, let time pass; never waits for the network."""
-        tick = 0
+        """Look, probe, let time pass, and sleep until any of it is due again; never waits for the network."""
         while True:
-            if tick % _LOOKS_FOR_FAULTS_EVERY == 0:
-                self._take_faults(life)
+            life.stirred.clear()
+            self._take_faults(life)
             if not life.awake.is_set():
                 await asyncio.sleep(self._watchdog_seconds)
                 raise Reset(ResetCause.WATCHDOG)
             life.app.tick(life.now())
             if life.app.news:
                 life.news.set()
-            tick += 1
-            await asyncio.sleep(_TICK_SECONDS)
+            await set_within(life.stirred, life.app.idle_seconds(life.now()))
 
     def _take_faults(self, life: Life) -> None:
-        try:
-            if self._control and (ordered := take_order(self._control)):
-                self.order(ordered)
-        except Refused:
-            log.exception("%s: the order to fail is not understood", self.name)
         faults, self._faults = self._faults, Faults(fail=self._faults.fail, lie=self._faults.lie)
         life.lies = faults.lie
         life.app.board.fail_probes(faults.fail)

@@ -1,6 +1,6 @@
 """Faults on order: what a test or a person makes a simulated device do.
 
-A control file `<directory>/<device>.faults.json` is an order: the device takes it within a second and removes it. Write
+A control file `<directory>/<device>.faults.json` is an order: it is taken within a second and removed. Write
 it under another name and rename it, so that it is never read half-written. Its fields, all optional:
 
     crash     true             the firmware panics
@@ -15,14 +15,22 @@ it under another name and rename it, so that it is never read half-written. Its 
 So `{}` ends the standing ones, `fail` and `lie`.
 """
 
+import asyncio
 import json
+import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NoReturn, Protocol
 
 from backstay.core.planes import ContentDigest, Plane
 from backstay.errors import Refused
+
+SUFFIX: Final = ".faults.json"
+_LOOK_SECONDS: Final = 0.5
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +88,27 @@ def take_order(path: Path) -> Faults | None:
     if not isinstance(body, dict):
         raise Refused(f"{path} is not a JSON object")
     return parse_faults(body)
+
+
+class Obeys(Protocol):
+    """Whoever can be made to fail."""
+
+    def order(self, faults: Faults) -> None:
+        """Fail like this."""
+
+
+async def follow_orders(directory: Path, devices: Mapping[str, Obeys]) -> NoReturn:
+    """Hand each order that appears in the directory to its device, until cancelled.
+
+    One look serves all devices: ten thousand that each look for a file of their own keep a core busy with it.
+    """
+    while True:
+        with os.scandir(directory) as entries:
+            names = [entry.name.removesuffix(SUFFIX) for entry in entries if entry.name.endswith(SUFFIX)]
+        for name in names:
+            try:
+                if name in devices and (ordered := take_order(directory / f"{name}{SUFFIX}")):
+                    devices[name].order(ordered)
+            except Refused:
+                log.exception("%s: the order to fail is not understood", name)
+        await asyncio.sleep(_LOOK_SECONDS)

@@ -6,12 +6,11 @@ from typing import Final
 
 from backstay.core.device import Cause, Order, Reason
 from backstay.errors import Refused, Unavailable
-from backstay.simulate.conversation import Life
 from backstay.simulate.ddi import DdiClient
 from backstay.simulate.deployment import Deployment
+from backstay.simulate.life import Life
 from backstay.simulate.slots import Download, NoSpaceLeft
 
-_LOOK_SECONDS: Final = 0.1
 _ATTEMPTS_MAX: Final = 24
 """In a row without a byte: nearly three minutes, in which a bridge comes up again. A failed step would be held against
 what it installs, and not against the bridge."""
@@ -28,11 +27,13 @@ class Fetching:
     async def run(self) -> None:
         """Fetch until the reset."""
         while True:
+            await self._life.to_fetch.wait()
+            self._life.to_fetch.clear()
             await self._life.awake.wait()
             order, deployment = self._life.app.download, self._life.deployment
             if order is not None and deployment is not None and deployment.order.repeats(order):
                 await self._fetch(order, deployment)
-            await asyncio.sleep(_LOOK_SECONDS)
+                self._life.stir()
 
     async def _fetch(self, order: Order, deployment: Deployment) -> None:
         app, now = self._life.app, self._life.now

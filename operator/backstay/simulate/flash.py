@@ -1,12 +1,12 @@
-"""NOR flash in a file: erase a sector to ones, write only zeros into it, and lose power at any instant.
+"""NOR flash: erase a sector to ones, write only zeros into it, and lose power at any instant.
 
-The file holds the chip's bytes as a dump of it would. It is sparse: what was never written reads as zeros, which like
-anything but 0xFF has to be erased before it can be written.
+Its cells are a file, which holds the chip's bytes as a dump of it would, or memory. What was never written reads as
+zeros, which like anything but 0xFF have to be erased before they can be written.
 """
 
 import mmap
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from backstay.errors import BackstayError, Refused
 
@@ -22,10 +22,20 @@ class OutOfRange(Refused):
     """An access that the chip does not have, or an erase that is not of whole sectors."""
 
 
+class Cells(Protocol):
+    """What holds a chip's bytes: a bytearray, a mapped file, or sectors that many chips share."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> bytes | bytearray: ...
+
+    def __setitem__(self, part: slice, data: bytes, /) -> None: ...
+
+
 class Flash:
     """A chip. Each sector erase and each write is one operation, and an order to cut the power names one of them."""
 
-    def __init__(self, cells: bytearray | mmap.mmap) -> None:
+    def __init__(self, cells: Cells) -> None:
         self._cells = cells
         self._cut_after: int | None = None
         self._torn = 0.0
@@ -47,6 +57,16 @@ class Flash:
         """Let go of the file; its bytes stay."""
         if isinstance(self._cells, mmap.mmap):
             self._cells.close()
+
+    def dump(self, path: Path) -> None:
+        """Write all bytes of the chip to a file, as reading a real one out would; it needs no power for that."""
+        with path.open("wb") as file:
+            file.truncate(len(self._cells))
+            for offset in range(0, len(self._cells), SECTOR_BYTES):
+                sector = bytes(self._cells[offset : offset + SECTOR_BYTES])
+                if any(sector):
+                    file.seek(offset)
+                    file.write(sector)
 
     def cut_power(self, at: int, torn: float = 0.0) -> None:
         """Order that the power goes at the operation `at` from now, 0 being the next.

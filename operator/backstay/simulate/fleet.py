@@ -7,8 +7,8 @@
      "watchdog_seconds": 5}
 
 Paths are relative to the file. A factory payload may be a bare path; its version is then 0.0.0, for firmware the
-image's own. `<directory>/<device>.flash` is made at the device's first start and kept; `<device>.faults.json` beside
-it orders faults.
+image's own. `<directory>/<device>.flash` is made at the device's first start and kept, unless the fleet's flash is in
+memory; `<directory>/<device>.faults.json` orders faults.
 """
 
 import asyncio
@@ -23,14 +23,19 @@ from yarl import URL
 
 from backstay.core.planes import Plane
 from backstay.errors import Refused
+from backstay.simulate.chips import Chips
 from backstay.simulate.ddi import DdiClient
 from backstay.simulate.esp32 import WATCHDOG_SECONDS, Esp32
-from backstay.simulate.factory import Payload, provision
-from backstay.simulate.flash import Flash
+from backstay.simulate.factory import Payload
+from backstay.simulate.faults import follow_orders
 from backstay.simulate.image import verify_image
 from backstay.simulate.report import AGENT
 from backstay.simulate.serving import Digits
 
+_CONNECTIONS: Final = 1000
+"""At once, for all devices together; they take turns, because most of the time they have nothing to say."""
+_KEEPALIVE_SECONDS: Final = 20.0
+"""Less than a bridge waits on a silent connection, or a request would meet the end of its connection."""
 _FIELDS: Final = {"bridge", "namespace", "digits", "factory", "devices", "watchdog_seconds"}
 
 
@@ -75,42 +80,36 @@ class Fleet:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Refused(f"{path} is no fleet file: {error!r}") from error
 
-    async def run(self, directory: Path) -> None:
-        """Run every device until cancelled."""
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
+    async def run(self, directory: Path, chips: Chips, spread_seconds: float = 0.0) -> None:
+        """Switch every device on, one after the other over so many seconds, and run them until cancelled."""
+        connector = aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEEPALIVE_SECONDS)
         async with (
             aiohttp.ClientSession(connector=connector, headers={"User-Agent": AGENT}) as session,
             asyncio.TaskGroup() as tasks,
         ):
-            for device in self.devices(directory, session):
-                tasks.create_task(device.run(), name=device.name)
+            devices = self.devices(chips, session)
+            tasks.create_task(follow_orders(directory, {device.name: device for device in devices}))
+            for number, device in enumerate(devices):
+                after = number / len(devices) * spread_seconds
+                tasks.create_task(_switched_on(device, after), name=device.name)
 
-    def devices(self, directory: Path, session: aiohttp.ClientSession) -> tuple[Esp32, ...]:
-        """Make the devices, each on its own flash file."""
-        directory.mkdir(parents=True, exist_ok=True)
+    def devices(self, chips: Chips, session: aiohttp.ClientSession) -> tuple[Esp32, ...]:
+        """Make the devices, each on its own flash."""
         return tuple(
             Esp32(
                 member.name,
-                open_chip(directory / f"{member.name}.flash", self.factory),
+                chips(member.name),
                 DdiClient(session, member.base, member.token),
                 self.digits,
-                control=directory / f"{member.name}.faults.json",
                 watchdog_seconds=self.watchdog_seconds,
             )
             for member in self.members
         )
 
 
-def open_chip(path: Path, factory: Mapping[Plane, Payload]) -> Flash:
-    """Open a device's flash; a chip that does not exist yet comes from the factory, whole or not at all."""
-    if not path.exists():
-        fresh = path.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        flash = Flash.open(fresh)
-        provision(flash, factory)
-        flash.close()
-        fresh.rename(path)
-    return Flash.open(path)
+async def _switched_on(device: Esp32, after_seconds: float) -> None:
+    await asyncio.sleep(after_seconds)
+    await device.run()
 
 
 def _member(device: Mapping[str, Any], bridges: Mapping[str, str], namespace: str) -> Member:

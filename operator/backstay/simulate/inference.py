@@ -17,6 +17,7 @@ import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Self, TypeAlias
 
@@ -78,8 +79,9 @@ def pack_model(layers: Sequence[Layer], *, input_max: float = PIXEL_MAX) -> byte
     return MAGIC + struct.pack("<I", len(header)) + header + body
 
 
+@lru_cache(maxsize=16)
 def load_model(data: bytes) -> "Model":
-    """Return the model in these bytes.
+    """Return the model in these bytes; devices of one process that run the same one share it.
 
     Raises: BadModel when the magic, the header or the length is wrong; says which.
     """
@@ -117,7 +119,10 @@ class Model:
     @classmethod
     def of(cls, layers: Sequence[Layer], input_max: float = PIXEL_MAX) -> Self:
         """Return the runnable form of these layers."""
-        return cls(tuple(x.dequantised().T for x in layers), tuple(x.bias for x in layers), input_max)
+        matrices = tuple(x.dequantised().T for x in layers)
+        for matrix in matrices:
+            matrix.flags.writeable = False
+        return cls(matrices, tuple(x.bias for x in layers), input_max)
 
     @property
     def inputs(self) -> int:

@@ -100,6 +100,10 @@ class Serving:
         """The share of right answers among the last hundred; None before there are any."""
         return sum(self._recent) / len(self._recent) if self._recent else None
 
+    def due_seconds(self, now: float) -> float | None:
+        """How long until it is time to look again; None without a model."""
+        return None if self.model is None else max(0.0, self._next - now)
+
     def sample(self, now: float) -> None:
         """Look once, if the config's interval says that it is time."""
         if self.model is None or now < self._next:
