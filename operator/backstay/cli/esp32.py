@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Coroutine
 from pathlib import Path
@@ -53,6 +54,8 @@ def simulate(
     verbose: Annotated[bool, typer.Option(help="Log every refused or failed request too.")] = False,
 ) -> None:
     """Run a fleet of ESP32s in this process until SIGTERM or Ctrl-C; they speak to real bridges."""
+    # A second thread spins for milliseconds after each of the many tiny products, and so costs ten times what it saves.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from backstay.simulate.chips import chips_in_files, chips_in_memory
     from backstay.simulate.fleet import Fleet
 
