@@ -80,6 +80,16 @@ async def test_device_that_was_never_heard_is_unreachable_when_the_bridge_is_old
     assert condition(world, "Reachable")["status"] == "False"
 
 
+async def test_nothing_is_said_of_a_device_when_nobody_has_heard_of_it_yet(world):
+    await sweep(world)
+    assert world.api.writes == []
+    assert condition(world, "Ready") is None
+    await world.health(OLD)
+    await sweep(world)
+    assert len(world.api.writes) == 1
+    assert condition(world, "Ready")["status"] == "True"
+
+
 async def test_change_waits_for_the_answer_when_its_step_is_under_way(world):
     await world.health(OLD)
     world.order()
