@@ -95,10 +95,12 @@ async def test_change_waits_for_the_answer_when_its_step_is_under_way(world):
     world.order()
     await world.offered()
     assert await world.feedback(1, "proceeding") == 200
-    await world.health(CONTENT)
+    await world.health(CONTENT, interval=20)
     await sweep(world, 3)
     assert world.model()["running"] == OLD, "it has only now been seen"
-    await sweep(world, 2)
+    await sweep(world, 19)
+    assert world.model()["running"] == OLD, "its answer may come with its next check-in"
+    await sweep(world, 1)
     assert world.model()["running"] == CONTENT, "no answer came"
     assert world.model()["state"] == "Downloading"
 

@@ -27,8 +27,10 @@ from backstay.errors import BackstayError, Conflict, NotFound, Refused, Unavaila
 from backstay.ports.clock import Clock
 
 SWEEP_SECONDS: Final = 0.5
-SETTLE_SECONDS: Final = 2.0
-"""How long a change of a plane that is being changed waits for the answer that tells the same."""
+SETTLE_SECONDS: Final = 5.0
+"""How long a change of a plane that is being changed waits for the answer that tells the same; a device that checks in
+less often is waited for until its next check-in, but not longer than `LONGEST_SETTLE_SECONDS`."""
+LONGEST_SETTLE_SECONDS: Final = 60.0
 GAP_SECONDS: Final = 3.0
 """The least time between two writes of a device that no answer waits for, so that a flapping probe is not a flood."""
 REFUSED_SECONDS: Final = 60.0
@@ -208,9 +210,11 @@ class Publisher:
             return False
         if session.differs_since is None:
             session.differs_since = now
-        return now >= session.next_write and now - session.differs_since >= (
-            SETTLE_SECONDS if _is_changing(record, session) else 0.0
-        )
+        waits = self._settles_in(record) if _is_changing(record, session) else 0.0
+        return now >= session.next_write and now - session.differs_since >= waits
+
+    def _settles_in(self, record: ServedDevice) -> float:
+        return min(LONGEST_SETTLE_SECONDS, max(SETTLE_SECONDS, self._sessions.interval(record)))
 
     def _settled(self, record: ServedDevice, report: HealthReport | None, *, reachable: bool | None) -> Settled:
         """What to compare with the next time, once the record says all of this."""
@@ -229,9 +233,12 @@ class Publisher:
 
 
 def _is_changing(record: ServedDevice, session: Session) -> bool:
-    """Tell whether the device's plane reports other content only because a step of it is under way."""
+    """Tell whether the device's plane reports other content only because a step of it is under way.
+
+    Its fallback is other content too: a download into the spare slot leaves none until it is whole.
+    """
     step = record.step
     if step is None or record.device.answered or not record.device.begun or session.report is None:
         return False
-    said = session.report.planes.get(step.plane)
-    return said is not None and said.running != record.status.plane(step.plane).running
+    said, written = session.report.planes.get(step.plane), record.status.plane(step.plane)
+    return said is not None and (said.running, said.fallback) != (written.running, written.fallback)
