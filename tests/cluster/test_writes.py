@@ -9,7 +9,7 @@ from backstay.adapters.kube.client import EDGE_DEVICES, RELEASE_PLANS, KubeClien
 from backstay.core.planes import Plane
 from backstay.sandbox import Sandbox
 from tests.cluster.operator_stage import Plan
-from tests.scale.tenant import PLAN, Tenant, plan, pushed, running
+from tests.scale.released import PLAN, Tenant, plan, pushed, running
 from tests.scale.writes import BEFORE_ANY_STEP, Write, counted, writes_in
 
 DEVICES = 40

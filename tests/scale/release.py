@@ -27,8 +27,8 @@ from backstay.sandbox import Sandbox
 from backstay.sandbox.state import State
 from demo.processes import Processes
 from tests.scale.measuring import machine
-from tests.scale.serving import OUT, ROOT, cpu_seconds, resident_mib
 from tests.scale.released import NAMESPACES, PLAN, Tenant, plan, pushed, running
+from tests.scale.serving import OUT, ROOT, cpu_seconds, resident_mib
 from tests.scale.writes import BEFORE_ANY_STEP, Counts, counted, writes_in
 
 Json = dict[str, Any]
@@ -221,4 +221,4 @@ def main(count: int, poll_seconds: int) -> None:
 
 if __name__ == "__main__":
     arguments = [int(argument) for argument in sys.argv[1:]]
-    main(*(arguments + [10_000, 30][len(arguments) :]))
+    main(*(arguments + [10_000, 60][len(arguments) :]))

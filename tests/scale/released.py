@@ -122,8 +122,8 @@ def plan(*artifacts: ArtifactDescription, soak: str) -> Json:
                 "soak": soak,
                 "inFlight": "100%",
             },
-            {"name": "canary", "size": "10%", "soak": soak, "inFlight": "50%"},
-            {"name": "everyone", "size": "100%", "soak": soak, "inFlight": "25%"},
+            {"name": "canary", "size": "10%", "soak": soak, "inFlight": "100%"},
+            {"name": "everyone", "size": "100%", "soak": soak, "inFlight": "50%"},
         ],
         "stabilityWindow": soak,
     }

@@ -159,16 +159,20 @@ class Publisher:
             raise failed[0]
 
     async def _settle_all(self, names: list[DeviceName]) -> list[Unavailable]:
-        """Write some statuses, a few at a time, and give the errors of the first few that failed."""
-        for start in range(0, len(names), WRITES_AT_ONCE):
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._settle(name), name=f"write the status of {name}")
-                    for name in names[start : start + WRITES_AT_ONCE]
-                ]
-            if failed := [error for task in tasks if (error := task.result())]:
-                return failed
-        return []
+        """Write some statuses, a few at a time, and give the errors; after the first one no other write begins."""
+        left, failed = iter(names), list[Unavailable]()
+
+        async def work() -> None:
+            for name in left:
+                if error := await self._settle(name):
+                    failed.append(error)
+                if failed:
+                    return
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(min(WRITES_AT_ONCE, len(names))):
+                group.create_task(work(), name=f"write statuses {number}")
+        return failed
 
     async def _settle(self, name: DeviceName) -> Unavailable | None:
         """Write one status; an error is returned, so that it ends no other write that may have been taken already."""

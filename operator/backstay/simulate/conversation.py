@@ -1,6 +1,7 @@
 """What the device and its bridge say to each other while one application runs."""
 
 import logging
+import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -38,7 +39,9 @@ class Conversation:
                 sleep = await self._exchange()
                 patience = 0.0
             except (Unavailable, Refused) as error:
-                sleep = patience = min(_BACKOFF_SECONDS_MAX, patience * 2 or 0.5)
+                # Asked more often than usual, a bridge that is only busy would never come up again.
+                patience = min(max(_BACKOFF_SECONDS_MAX, self._client.poll_seconds), patience * 2 or 0.5)
+                sleep = patience * random.uniform(0.5, 1.0)  # noqa: S311 - spreads devices, protects nothing
                 log.debug("%s: %s", self._name, error)
             self._life.news.clear()
             await set_within(self._life.news, sleep)

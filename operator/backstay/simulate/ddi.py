@@ -46,6 +46,11 @@ class DdiClient:
         self.online = True
         """False while the device has no network."""
 
+    @property
+    def poll_seconds(self) -> float:
+        """How often the bridge wants to be polled, by its last word."""
+        return self._polled.sleep_seconds
+
     async def poll(self) -> Poll:
         """Ask what there is to do; an answer that did not change is not sent again."""
         headers = {"If-None-Match": self._etag} if self._etag else {}
