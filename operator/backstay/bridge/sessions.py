@@ -1,7 +1,6 @@
 """What the bridge remembers of a device while it runs; nothing here has to survive a restart."""
 
 import asyncio
-from collections import deque
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
@@ -47,7 +46,7 @@ class Session:
     """The last answer to a poll: most polls get the same again."""
     orders: dict[int, tuple[Plane, ContentDigest]] = field(default_factory=dict)
     """What the latest actions were about, so that a late answer to a replaced one can still be judged."""
-    messages: dict[int, deque[str]] = field(default_factory=dict)
+    messages: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """What the device has said of its latest actions, the newest first."""
     differs_since: float | None = None
     """Since when the written status lags behind what the device says."""
@@ -67,8 +66,10 @@ class Session:
 
     def said(self, number: int, details: tuple[str, ...]) -> None:
         """Keep what the device says of an action."""
-        kept = self.messages.setdefault(number, deque(maxlen=MOST_MESSAGES))
-        kept.extendleft(details)
+        if not details:
+            # Most devices say nothing, and there are thousands of them.
+            return
+        self.messages[number] = (*reversed(details), *self.messages.get(number, ()))[:MOST_MESSAGES]
         while len(self.messages) > MOST_ORDERS:
             del self.messages[min(self.messages)]
 
