@@ -37,6 +37,7 @@ GOOSEBIT_DEVICES: Final = 1_000
 GOOSEBIT_ROUNDS: Final = 3
 IDLE_SHARE: Final = 0.1
 """Of a core: what a bridge does for itself."""
+QUIET_SECONDS: Final = 4
 
 
 async def measured(sandbox: Sandbox, count: int) -> AsyncIterator[Figure]:
@@ -83,12 +84,12 @@ async def _of_bridge(server: Server, fleet: Fleet, artifact: ArtifactDescription
 
 
 async def _until_idle(server: Server) -> None:
-    """Until the server has next to nothing to do any more."""
-    busy = 1.0
-    while busy > IDLE_SHARE:
+    """Until the server has next to nothing to do any more, and not only no turn on a busy machine."""
+    quiet = 0
+    while quiet < QUIET_SECONDS:
         before = server.cpu_seconds()
         await asyncio.sleep(1.0)
-        busy = server.cpu_seconds() - before
+        quiet = quiet + 1 if server.cpu_seconds() - before < IDLE_SHARE else 0
 
 
 def _numbered(fleet: Fleet) -> Iterator[tuple[str, Json]]:
