@@ -1,5 +1,6 @@
 """What is written of devices that say nothing that is waited for, and when."""
 
+import asyncio
 from contextlib import suppress
 
 import pytest
@@ -136,6 +137,33 @@ async def test_older_word_of_the_server_never_undoes_a_write_when_the_watch_is_l
     world.bridge.view.put_device(old)
     await sweep(world, 4)
     assert len(world.api.writes) == 1
+
+
+async def test_echo_of_a_write_replaces_nothing_when_the_watch_brings_it(world):
+    await world.health(OLD)
+    await sweep(world)
+    written = world.bridge.view.written("cam-1")
+    world.bridge.view.put_device(device_record(world.api.objects["edgedevices"]["cam-1"]))
+    assert world.bridge.view.written("cam-1") is written
+
+
+async def test_last_report_is_written_when_it_comes_while_another_is_being_written(world):
+    await world.health(OLD)
+    await asyncio.gather(sweep(world), *(world.health(OLD, slot=f"ota_{number}") for number in range(5)))
+    await world.health(CONTENT)
+    await sweep(world, 4)
+    await sweep(world, 4)
+    assert world.model()["running"] == CONTENT
+
+
+async def test_silence_is_noticed_when_nothing_else_has_happened_since_the_last_write(world):
+    await world.health(OLD, interval=4)
+    await sweep(world)
+    for _ in range(12):
+        await sweep(world, 1)
+    assert condition(world, "Reachable")["status"] == "True"
+    await sweep(world, 1)
+    assert condition(world, "Reachable")["status"] == "False"
 
 
 async def test_answer_to_a_write_brings_no_device_back_when_it_was_deleted_meanwhile(world):
