@@ -12,8 +12,9 @@ from backstay.core.device import Order, Probe
 from backstay.core.device_record import requirements
 from backstay.core.devices import StepType
 from backstay.core.planes import ContentDigest, Plane
+from backstay.core.quantities import fraction_of, seconds_of
 from backstay.errors import Refused
-from backstay.simulate.probes import BUILT_IN, fraction_of, seconds_of
+from backstay.simulate.probes import BUILT_IN
 
 _PROBES_MAX: Final = 32
 _NUMBER_MAX: Final = 2**53

@@ -1,11 +1,11 @@
 """The probes that an ESP32 can run on itself after a change."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from backstay.core.device import Probe, ProbeResult
+from backstay.core.quantities import fraction_of, seconds_of
 from backstay.simulate.serving import Serving
 
 BUILT_IN: Final = (Probe("agent", "AgentConnected"), Probe("inference", "InferenceAlive"))
@@ -13,9 +13,6 @@ BUILT_IN: Final = (Probe("agent", "AgentConnected"), Probe("inference", "Inferen
 
 ON_PURPOSE: Final = "FailOnPurpose"
 """The kind that always fails, for a device that rehearses falling back; it says nothing of how the device is."""
-
-_DURATION_SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 
 
 @dataclass(slots=True)
@@ -43,28 +40,6 @@ def is_known(probe: Probe) -> bool:
 def tells_health(probe: Probe) -> bool:
     """Tell whether this probe's result says anything of the device's health."""
     return is_known(probe) and probe.kind != ON_PURPOSE
-
-
-def seconds_of(duration: str) -> float:
-    """Read a Go duration such as `1m30s`.
-
-    Raises:
-        ValueError: it is not one.
-    """
-    parts = _DURATION_PART.findall(duration)
-    if not parts or "".join(number + unit for number, unit in parts) != duration:
-        message = f"{duration!r} is not a duration such as '90s' or '1m30s'"
-        raise ValueError(message)
-    return sum(float(number) * _DURATION_SECONDS[unit] for number, unit in parts)
-
-
-def fraction_of(text: str) -> float:
-    """Read a fraction, `98%` or `0.98`.
-
-    Raises:
-        ValueError: it is not one.
-    """
-    return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
 
 
 def _run(probe: Probe, evidence: Evidence) -> ProbeResult:
