@@ -77,7 +77,7 @@ class ProbeRule:
 
     def __post_init__(self) -> None:
         if not 1 <= self.consecutive <= MOST_CONSECUTIVE:
-            message = f"probe {self.name}: consecutive is {self.consecutive}, not between 1 and {MOST_CONSECUTIVE}"
+            message = f"consecutive is {self.consecutive}, not between 1 and {MOST_CONSECUTIVE}"
             raise ValueError(message)
 
 
@@ -178,11 +178,11 @@ def rule_of(probe: Probe, *, excusable: bool) -> ProbeRule:
     """
     advisory = (probe.setting("advisory") or "false").lower()
     if advisory not in {"true", "false"}:
-        message = f"probe {probe.name}: advisory is {advisory!r}, not true or false"
+        message = f"advisory is {advisory!r}, not true or false"
         raise ValueError(message)
     count = probe.setting("consecutive") or "1"
     if not (count.isascii() and count.isdecimal()):
-        message = f"probe {probe.name}: consecutive is {count!r}, not a number of passes"
+        message = f"consecutive is {count!r}, not a number of passes"
         raise ValueError(message)
     return ProbeRule(probe.name, advisory == "false", int(count), probe.within, excusable)
 
