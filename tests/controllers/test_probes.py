@@ -24,6 +24,13 @@ def test_probe_that_the_class_cannot_make_is_left_out() -> None:
     assert [probe["name"] for probe in probes_for("rk3566", rules(a=[npu]))] == ["agent", "npu"]
 
 
+def test_advisory_probe_is_left_out_where_the_class_knows_none() -> None:
+    alive = {"name": "alive", "kind": "InferenceAlive", "blames": ["model"], "advisory": True, "consecutive": 3}
+    assert [probe["name"] for probe in probes_for("esp32", rules(a=[alive]))] == ["agent"]
+    _, told = probes_for("rk3566", rules(a=[alive]))
+    assert told == {"name": "alive", "kind": "InferenceAlive", "advisory": True, "consecutive": 3}
+
+
 def test_probes_of_one_name_are_told_apart_by_their_rule() -> None:
     alive = {"name": "alive", "kind": "InferenceAlive", "blames": ["model"]}
     reached = {"name": "agent", "kind": "AgentConnected", "blames": ["firmware"]}

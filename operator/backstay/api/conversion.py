@@ -35,7 +35,7 @@ from backstay.core.windows import Window
 _CHEAPEST_FIRST: Final = RollbackPolicy().order
 _EVERYBODY: Final = WrittenRing(name="all", in_flight="100%")
 """The one ring of a plan that names none."""
-_RESOURCES: Final = frozenset({ProbeKind.DISK_HEADROOM})
+_RESOURCES: Final = frozenset({ProbeKind.DISK_HEADROOM, ProbeKind.MEMORY_HEADROOM, ProbeKind.THERMAL_HEADROOM})
 _WEEK: Final = {day: number for number, day in enumerate(Day)}
 
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from backstay.api import DeviceGroup, EdgeDevice, HealthRule, Hold, ReleasePlan, Resource
+from backstay.api.probes import ProbeKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,23 @@ _PLANE_VERSION: Final[Mapping[str, Support]] = {
     "requires.config": Acted(),
     "irreversible": Acted(),
 }
-_PROBE_KINDS: Final = frozenset({"AgentConnected", "InputPresent", "InferenceAlive", "SampleReplay"})
+_PROBE_KINDS: Final = frozenset(kind.value for kind in ProbeKind if kind is not ProbeKind.FAIL_ON_PURPOSE)
+_PROBE_FIELDS: Final = (
+    *(
+        "name",
+        "within",
+        "advisory",
+        "consecutive",
+        "input",
+        "model",
+        "minAgreement",
+        "maxLatency",
+        "min",
+        "path",
+        "margin",
+    ),
+    *("unit", "process", "pidFile", "pod", "minUptime", "driver", "minDriver", "minRuntime"),
+)
 
 
 def _under(prefix: str, table: Mapping[str, Support]) -> dict[str, Support]:
@@ -166,15 +183,10 @@ _HEALTH_RULE: Final[Mapping[str, Support]] = {
     "spec.signals[].waitLimit": Acted(),
     "spec.signals[].dryRun": Acted(),
     "spec.minReporting": Acted(),
-    "spec.probes[].name": Acted(),
-    "spec.probes[].kind": Only(_PROBE_KINDS, _NOT_YET),
-    "spec.probes[].within": Acted(),
+    **_under("spec.probes[]", dict.fromkeys(_PROBE_FIELDS, Acted())),
+    "spec.probes[].kind": Only(_PROBE_KINDS),
+    "spec.probes[].trip": Only(frozenset({"Passive", "Hot", "Critical"})),
     "spec.probes[].blames[]": _PLANES,
-    "spec.probes[].input": Acted(),
-    "spec.probes[].minAgreement": Acted(),
-    "spec.probes[].maxLatency": Acted(),
-    # Belongs to DiskHeadroom alone, which is refused itself.
-    "spec.probes[].min": Acted(),
 }
 
 _EDGE_DEVICE: Final[Mapping[str, Support]] = {

@@ -16,6 +16,9 @@ _ABLE: Final = {
     ),
 }
 
+_ONLY_REQUIRED: Final = frozenset({"esp32"})
+"""Classes whose devices know no advisory probes, and would hold a change up for one."""
+
 FAILS_ON_PURPOSE: Final[Json] = {"name": FAILING_PROBE, "kind": ProbeKind.FAIL_ON_PURPOSE.value, "within": "1s"}
 """Given to a device that rehearses falling back: it must do so by itself, as it would if another probe failed."""
 
@@ -30,7 +33,7 @@ def probes_for(device_class: str, rules: Mapping[str, HealthRuleSpec]) -> list[J
     found = []
     for rule, spec in sorted(rules.items()):
         for probe in spec.probes:
-            if probe.kind not in able:
+            if probe.kind not in able or (probe.advisory and device_class in _ONLY_REQUIRED):
                 continue
             document = probe.to_document()
             del document["blames"]
