@@ -58,7 +58,7 @@ _PATH: Final = r"^/[A-Za-z0-9_./@:+-]*$"
 Path = Annotated[str, Field(max_length=255, pattern=_PATH)]
 """A file or folder of the device."""
 
-_OWNERS: Final[dict[str, tuple[str, ...]]] = {
+FIELD_OWNERS: Final[dict[str, tuple[str, ...]]] = {
     "input": ("InputPresent",),
     "model": ("InferenceReady", "SampleReplay"),
     "minAgreement": ("SampleReplay",),
@@ -80,14 +80,14 @@ _OWNERS: Final[dict[str, tuple[str, ...]]] = {
 
 
 def _belongs(field: str) -> JsonDict:
-    kinds = _OWNERS[field]
+    kinds = FIELD_OWNERS[field]
     return rule(
         f"!has(self.{field}) || self.kind in {list(kinds)}", f"{field} belongs to {' and '.join(kinds)}", at=".kind"
     )
 
 
 def _needs(field: str) -> JsonDict:
-    kinds = _OWNERS[field]
+    kinds = FIELD_OWNERS[field]
     needs = "which needs it" if len(kinds) == 1 else "which need it"
     return rule(
         f"has(self.{field}) == (self.kind in {list(kinds)})",

@@ -10,7 +10,7 @@ from backstay.core.rehearsing import FAILING_PROBE
 
 Json = dict[str, Any]
 
-_ABLE: Final = {
+ABLE: Final[Mapping[str, frozenset[ProbeKind]]] = {
     "esp32": frozenset(
         {ProbeKind.AGENT_CONNECTED, ProbeKind.INPUT_PRESENT, ProbeKind.INFERENCE_ALIVE, ProbeKind.SAMPLE_REPLAY}
     ),
@@ -28,7 +28,7 @@ REACHED_HOME: Final[Json] = {"name": "agent", "kind": ProbeKind.AGENT_CONNECTED.
 
 def probes_for(device_class: str, rules: Mapping[str, HealthRuleSpec]) -> list[Json]:
     """The probes of all rules that such a device can make, by name; two of one name are told apart by their rule."""
-    able = _ABLE.get(device_class, frozenset(ProbeKind))
+    able = ABLE.get(device_class, frozenset(ProbeKind))
     names = Counter(probe.name for spec in rules.values() for probe in spec.probes)
     found = []
     for rule, spec in sorted(rules.items()):
