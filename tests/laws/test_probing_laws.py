@@ -102,6 +102,15 @@ def test_advisory_probe_never_blocks_and_a_required_one_blocks_until_it_holds(
     assert probing.proven([agent, trial]) == (not rule.required or trial.standing.holds)
 
 
+@given(st.lists(st.tuples(rules, olds, histories.filter(len)), min_size=1, max_size=4))
+def test_machine_is_told_that_all_pass_only_when_the_change_is_proven(
+    parts: list[tuple[ProbeRule, OldFault | None, History]],
+) -> None:
+    trials = [played(*part) for part in parts]
+    told = probing.results(trials)
+    assert (bool(told) and all(result.passed for result in told)) == probing.proven(trials)
+
+
 @given(failures, st.integers(3, 6), st.integers(1, 4))
 def test_old_fault_that_goes_on_unchanged_never_convicts(fault: Measurement, times: int, consecutive: int) -> None:
     old = old_faults([fault] * times)[NAME]

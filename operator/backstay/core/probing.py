@@ -232,11 +232,16 @@ def failing(trials: Iterable[Trial]) -> tuple[str, ...]:
 
 
 def results(trials: Iterable[Trial]) -> tuple[ProbeResult, ...]:
-    """What the plane's machine is told of the required probes; `passed` there means that it lets the change stay."""
+    """What the plane's machine is told of the required probes; `passed` there means that it lets the change stay.
+
+    All of them pass there only if the change is `proven`, so that the machine cannot confirm on excuses alone.
+    """
+    required = [trial for trial in trials if trial.rule.required]
+    any_passed = any(trial.standing is Standing.PASSED for trial in required)
     return tuple(
-        ProbeResult(trial.rule.name, trial.standing.holds, told(trial))
-        for trial in trials
-        if trial.rule.required and trial.last is not None
+        ProbeResult(trial.rule.name, trial.standing.holds and any_passed, told(trial))
+        for trial in required
+        if trial.last is not None
     )
 
 
