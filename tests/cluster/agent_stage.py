@@ -4,32 +4,25 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from backstay.adapters.kube.client import Identity, KubeClient
-from backstay.adapters.node.generations import Generations
-from backstay.adapters.oci.cache import BlobCache
 from backstay.adapters.oci.new_artifact import NewArtifact
 from backstay.adapters.oci.push import push_artifact
 from backstay.adapters.oci.registry import OciRegistry
 from backstay.adapters.oci.transport import Transport
-from backstay.adapters.oci.verify import NoKeysVerifier
 from backstay.adapters.system_clock import SystemClock
-from backstay.agent.fetching import Fetching
-from backstay.agent.journal import Journal
-from backstay.agent.machine import Machine, Times
+from backstay.agent.assembly import FILES, Settings, assemble
 from backstay.agent.node import Commander, Node
-from backstay.agent.proving import BuiltIn
 from backstay.core.planes import Plane
 from backstay.ports.registry import ArtifactDescription, Repository
 from backstay.sandbox import Sandbox
 
 Json = dict[str, Any]
-FILES = {Plane.MODEL: "model.bin", Plane.CONFIG: "config.json"}
 
 
 @dataclass
@@ -64,19 +57,25 @@ class Agent:
     device: str
     node: str
     directory: Path
-    prober: Any = field(default_factory=BuiltIn)
+
+    @property
+    def root(self) -> Path:
+        """The file system as probes see it, which a test furnishes."""
+        root = self.directory / "root"
+        (root / "proc").mkdir(parents=True, exist_ok=True)
+        return root
+
+    def memory(self, available_mib: int) -> None:
+        """Let so much memory be available."""
+        text = f"MemTotal: 4194304 kB\nMemAvailable: {available_mib * 1024} kB\n"
+        (self.root / "proc" / "meminfo").write_text(text)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Node]:
         async with connected_as_node(self.sandbox, self.node) as client, aiohttp.ClientSession() as session:
-            clock = SystemClock()
-            registry = OciRegistry(Transport(session))
-            stores = {plane: Generations(plane, self.directory / plane, name) for plane, name in FILES.items()}
-            machine = Machine(stores, Journal(self.directory / "state"), Times(clock, "boot"))
-            cache = BlobCache(self.directory / "cache", registry)
-            fetching = Fetching(registry, cache, NoKeysVerifier(), "rk3566", clock)
             commander = Commander(self.namespace, self.device)
-            node = Node(commander, self.node, client, machine, fetching, self.prober, clock)
+            settings = Settings(commander, self.node, self.directory, "boot", root=self.root)
+            node = assemble(settings, client, session, SystemClock())
             task = asyncio.create_task(node.run())
             try:
                 yield node

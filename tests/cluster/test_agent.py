@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from backstay.adapters.kube.client import EDGE_DEVICES, HOLDS, RELEASE_PLANS, SECRETS, KubeClient
-from backstay.core.device import Order, Probe, ProbeResult
 from backstay.core.planes import Plane
 from backstay.errors import BackstayError, Forbidden
 from backstay.ports.registry import ArtifactDescription
@@ -76,16 +75,7 @@ def answered(plane: Plane, number: int) -> Callable[[Json], bool]:
     return holds
 
 
-class Failing:
-    """A prober whose verdict a test sets."""
-
-    passes = True
-
-    def unknown(self, probes: Any) -> Probe | None:
-        return next((probe for probe in probes if probe.kind == "InputPresent"), None)
-
-    async def run(self, order: Order, *, connected: bool) -> tuple[ProbeResult, ...]:
-        return tuple(ProbeResult(probe.name, self.passes, "as told") for probe in order.probes)
+MEMORY = {"name": "memory", "kind": "MemoryHeadroom", "min": "512Mi"}
 
 
 async def test_node_installs_goes_back_and_tells_what_it_runs(sandbox, kube, namespace, agent, tmp_path) -> None:
@@ -115,17 +105,19 @@ async def test_node_installs_goes_back_and_tells_what_it_runs(sandbox, kube, nam
 async def test_node_confirms_and_falls_back_while_the_api_server_is_away(
     sandbox, kube, namespace, agent, tmp_path
 ) -> None:
-    agent.prober = Failing()
+    agent.memory(1024)
     first = await push_for_node(sandbox, tmp_path / "b", Plane.MODEL, "1.0.0")
     bad = await push_for_node(sandbox, tmp_path / "b", Plane.MODEL, "2.0.0")
     async with agent.running() as node:
-        await order(kube, namespace, 1, first)
+        await order(kube, namespace, 1, first, probes=[MEMORY])
         await until(kube, namespace, answered(Plane.MODEL, 1))
-        agent.prober.passes = False
-        await order(kube, namespace, 2, bad)
+        await order(
+            kube, namespace, 2, bad, probes=[MEMORY, {"name": "agent", "kind": "AgentConnected", "consecutive": 3}]
+        )
         async with asyncio.timeout(20):
             while node.machine.storage(Plane.MODEL).on_trial != 2:
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.01)
+        agent.memory(64)
         await sandbox.stop("kube-apiserver")
         try:
             async with asyncio.timeout(20):
@@ -138,19 +130,17 @@ async def test_node_confirms_and_falls_back_while_the_api_server_is_away(
             await sandbox.start_component("kube-apiserver")
         found = await until(kube, namespace, answered(Plane.MODEL, 2), 40)
     model = found["planes"]["model"]
-    assert (model["state"], model["reason"], model["running"]) == ("RolledBack", "ProbeFailed: agent", first.content)
+    assert (model["state"], model["reason"], model["running"]) == ("RolledBack", "ProbeFailed: memory", first.content)
 
 
 async def test_step_goes_on_when_the_agent_was_ended_in_the_middle(sandbox, kube, namespace, agent, tmp_path) -> None:
-    agent.prober = Failing()
     artifact = await push_for_node(sandbox, tmp_path / "c", Plane.MODEL, "1.0.0")
-    agent.prober.passes = False
+    patient = {"name": "agent", "kind": "AgentConnected", "consecutive": 5}
     async with agent.running() as node:
-        await order(kube, namespace, 1, artifact, window="60s")
+        await order(kube, namespace, 1, artifact, window="60s", probes=[patient])
         async with asyncio.timeout(20):
             while node.machine.storage(Plane.MODEL).on_trial != 1:
                 await asyncio.sleep(0.05)
-    agent.prober.passes = True
     async with agent.running():
         found = await until(kube, namespace, answered(Plane.MODEL, 1))
     assert found["planes"]["model"]["state"] == "Confirmed"
@@ -167,7 +157,6 @@ async def test_nothing_begins_while_a_hold_stands_and_unknown_probes_are_refused
         "spec": {"reason": "smoke", "scope": {"selector": {"matchLabels": {"site": "hall-1"}}}},
     }
     await kube.create(HOLDS, hold, namespace)
-    agent.prober = Failing()
     async with agent.running():
         await order(kube, namespace, 1, artifact)
         await asyncio.sleep(3)
@@ -175,9 +164,11 @@ async def test_nothing_begins_while_a_hold_stands_and_unknown_probes_are_refused
         assert held.get("planes", {}).get("model", {}).get("step", 0) == 0
         await kube.delete(HOLDS, "stop", namespace)
         await until(kube, namespace, answered(Plane.MODEL, 1))
-        await order(kube, namespace, 2, artifact, probes=[{"name": "camera", "kind": "InputPresent"}])
+        await order(
+            kube, namespace, 2, artifact, probes=[{"name": "odd", "kind": "SampleReplay", "maxLatency": "soon"}]
+        )
         found = await until(kube, namespace, answered(Plane.MODEL, 2))
-    assert found["planes"]["model"]["reason"] == "Rejected: this node has no probe InputPresent"
+    assert found["planes"]["model"]["reason"].startswith("Rejected: probe odd: ")
 
 
 async def test_node_can_say_what_is_so_of_itself_and_nothing_else(sandbox, kube, namespace, agent) -> None:

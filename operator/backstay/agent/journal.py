@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from backstay.adapters.node.durable import write_file
+from backstay.core import probing
 from backstay.core.device import Progress
 from backstay.core.device_record import from_record, to_record
 from backstay.core.planes import Plane
+from backstay.core.probing import OldFault
 from backstay.errors import Refused, Unavailable
 
 Json = dict[str, Any]
@@ -50,6 +52,8 @@ class Entry:
     """When its window ends, in seconds since the boot of the entry."""
     starts: int = 0
     """How often an agent has found this step on trial."""
+    old: Mapping[str, OldFault] = field(default_factory=dict)
+    """How probes failed before the change: it outlives the reboot that the change may need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,7 @@ def _record(entry: Entry) -> Json:
         "since": entry.since.isoformat() if entry.since else None,
         "confirm_by": entry.confirm_by,
         "starts": entry.starts,
+        "old": probing.to_record(entry.old),
     }
 
 
@@ -155,4 +160,5 @@ def _entry(record: Json) -> Entry:
         since=datetime.fromisoformat(since) if since else None,
         confirm_by=None if confirm_by is None else float(confirm_by),
         starts=int(record["starts"]),
+        old=probing.from_record(record["old"]),
     )

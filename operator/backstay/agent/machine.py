@@ -38,6 +38,7 @@ from backstay.core.device import (
 )
 from backstay.core.devices import PlaneState, StepType
 from backstay.core.planes import ContentDigest, Plane, Release, VersionSet, unmet_requirements
+from backstay.core.probing import OldFault
 from backstay.errors import Unavailable
 from backstay.ports.clock import Clock
 from backstay.ports.installer import CannotInstall, Effect, Installer, Storage
@@ -45,6 +46,8 @@ from backstay.ports.registry import ArtifactDescription
 
 MOST_STARTS: Final = 3
 """How many agents may find the same step on trial; then it has not proved itself, whatever its window says."""
+
+OldFaults = Mapping[str, OldFault]
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +68,21 @@ class Times:
         return self.clock.now()
 
 
+async def _no_baseline(_: Order) -> OldFaults:
+    return {}
+
+
 class Machine:
     """Carries out orders; its methods are called one at a time."""
 
-    def __init__(self, installers: Mapping[Plane, Installer], journal: Journal, times: Times) -> None:
+    def __init__(
+        self,
+        installers: Mapping[Plane, Installer],
+        journal: Journal,
+        times: Times,
+    ) -> None:
+        self.before: Callable[[Order], Awaitable[OldFaults]] = _no_baseline
+        """Looks at the node before each change."""
         self._installers = installers
         self._journal = journal
         self._times = times
@@ -267,6 +281,7 @@ class Machine:
                 self._times.day() if changed or entry.since is None else entry.since,
                 progress.confirm_by if on_trial else None,
                 entry.starts if on_trial and not changed else 0,
+                entry.old if progress.in_flight and progress.order is entry.progress.order else {},
             ),
         )
         if changed:
@@ -311,6 +326,8 @@ class Machine:
         if unmet := unmet_requirements(self.versions.changed(release)):
             await self._take(plane, Refused(Cause(Reason.INCOMPATIBLE, str(unmet[0]))))
             return
+        old = await self.before(order)
+        await self._keep(plane, replace(self.entry(plane), old=old))
         await self._take(plane, Switching())
         try:
             effect = await self._installers[plane].switch(order)

@@ -14,15 +14,17 @@ from typing import Any, Final
 from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
 from backstay.adapters.kube.informer import Informer, is_newer
 from backstay.adapters.kube.standing_orders import OrdersReader, StandingOrders
+from backstay.adapters.node.probes.surroundings import Surroundings
 from backstay.agent.fetching import Fetched, Fetching
 from backstay.agent.machine import Machine
 from backstay.agent.mandate import Mandate, mandate_from
-from backstay.agent.proving import Prober
+from backstay.agent.proving import Proving
 from backstay.agent.report import status_of
 from backstay.api.device_status import Status, difference
 from backstay.core.device import Cause, Order, ProbeResult, Reason
 from backstay.core.devices import PlaneState
 from backstay.core.holds import MayNotStart, may_start
+from backstay.core.planes import Plane
 from backstay.core.selectors import Selector
 from backstay.errors import BackstayError, Conflict, NotFound, Unavailable
 from backstay.ports.clock import Clock
@@ -30,6 +32,7 @@ from backstay.ports.clock import Clock
 TICK_SECONDS: Final = 1.0
 GAP_SECONDS: Final = 3.0
 """The least time between two writes of a status that is no answer, so that a flapping probe is not a flood."""
+HEALTH_SECONDS: Final = 30.0
 RETRY_SECONDS: Final = 5.0
 DEVICE_WATCH_SECONDS: Final = 240
 TRIM_SECONDS: Final = 3600.0
@@ -57,10 +60,11 @@ class Node:
     client: KubeClient
     machine: Machine
     fetching: Fetching
-    prober: Prober
+    surroundings: Surroundings
     clock: Clock
     mandate: Mandate | None = None
     _orders: StandingOrders | None = None
+    proving: Proving = field(init=False)
     _reader: OrdersReader = field(init=False)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _beginning: asyncio.Task[None] | None = None
@@ -68,8 +72,11 @@ class Node:
     _fetching_for: Order | None = None
     _health: tuple[ProbeResult, ...] = ()
     _next_write: float = 0.0
+    _next_look: float = 0.0
 
     def __post_init__(self) -> None:
+        self.proving = Proving(replace(self.surroundings, connected=self.reaches_home))
+        self.machine.before = self.proving.before
         self._reader = OrdersReader(self.client, self, self.clock)
         self._informer: Informer[Json] = Informer(
             self.client,
@@ -140,6 +147,7 @@ class Node:
                 await self._follow(tasks)
                 await self._bring(tasks)
                 await self.machine.tick(self._prove)
+                await self._look_after()
             except Unavailable as error:
                 log.warning("the node waits: %s", error)
             try:
@@ -159,8 +167,8 @@ class Node:
         if not await self.machine.makes_way_for(order):
             return
         if mandate.device.begun:
-            if unknown := self.prober.unknown(order.probes):
-                await self.machine.refuse(order, Cause(Reason.REJECTED, f"this node has no probe {unknown.kind}"))
+            if objection := self.proving.objection(order.probes):
+                await self.machine.refuse(order, Cause(Reason.REJECTED, objection))
             else:
                 await self.machine.order(order)
             self._next_write = 0.0
@@ -218,8 +226,30 @@ class Node:
                     await self.machine.refused(wanted, found)
 
     async def _prove(self, order: Order) -> tuple[ProbeResult, ...]:
-        self._health = await self.prober.run(order, connected=self._informer.connected)
+        entry = self.machine.entry(order.plane)
+        began = entry.progress.confirm_by - order.window.total_seconds()
+        since_change = timedelta(seconds=max(0.0, self.clock.monotonic() - began))
+        self._health = await self.proving.after(order, entry.old, since_change)
         return self._health
+
+    async def _look_after(self) -> None:
+        """Run the probes of what was confirmed last, now and then: a node that falls ill later says so too."""
+        now = self.clock.monotonic()
+        if self.machine.in_flight is not None or now < self._next_look:
+            return
+        self._next_look = now + HEALTH_SECONDS
+        orders = [order for plane in self.machine.ordered if (order := self.machine.entry(plane).progress.order)]
+        if orders:
+            self._health = await self.proving.health(max(orders, key=lambda order: order.number))
+
+    def reaches_home(self) -> bool:
+        """Whether nothing speaks against a change staying because the API server cannot be reached.
+
+        A model or a config cannot cut the node off, and must not be undone because somebody else is away.
+        """
+        progress = self.machine.in_flight
+        on_trial = None if progress is None or progress.order is None else progress.order.plane
+        return self._informer.connected or on_trial is not Plane.FIRMWARE
 
     async def _publish(self) -> None:
         """Write the status whenever it differs; answers at once, the rest with some distance."""

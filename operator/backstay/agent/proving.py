@@ -1,42 +1,59 @@
-"""What the agent proves a change by: the probes of its order, run on the node after the change."""
+"""How a change proves itself on this node: its probes before the switch, after it, and while it runs."""
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
 
+from backstay.adapters.node.probes.probe import NodeProbe
+from backstay.adapters.node.probes.registry import build, objections, rule_for
+from backstay.adapters.node.probes.surroundings import Surroundings
+from backstay.core import probing
 from backstay.core.device import Order, Probe, ProbeResult
-from backstay.core.devices import StepType
-from backstay.core.planes import Plane
+from backstay.core.probing import Measurement, OldFault, Trial
+
+OldFaults = Mapping[str, OldFault]
 
 
-class Prober(Protocol):
-    """Runs probes; one that fails is a result, never an error."""
+class Proving:
+    """Runs probes, and remembers what those of the present change have shown."""
 
-    def unknown(self, probes: Iterable[Probe]) -> Probe | None:
-        """The first probe that this node cannot run: an order that needs it could never be confirmed."""
-        ...
+    def __init__(self, surroundings: Surroundings) -> None:
+        """Look at the node by `surroundings`."""
+        self._surroundings = surroundings
+        self._built: dict[Probe, NodeProbe] = {}
+        self._order: Order | None = None
+        self._trials: tuple[Trial, ...] = ()
 
-    async def run(self, order: Order, *, connected: bool) -> tuple[ProbeResult, ...]:
-        """Run the order's probes once; `connected` tells whether the API server has answered since the change."""
-        ...
+    def objection(self, probes: Iterable[Probe]) -> str | None:
+        """Why this node cannot run one of the probes: an order that needs it could never be confirmed."""
+        return next(iter(objections(probes, self._surroundings)), None)
 
+    async def before(self, order: Order) -> OldFaults:
+        """Look at the node before a change, so that an old fault is not blamed on a new version."""
+        found = [one for _ in range(probing.BASELINE_TIMES) for one in await self._look(order)]
+        return probing.old_faults(found)
 
-class BuiltIn:
-    """The probes that need nothing of the node but its agent; fulfils `Prober`."""
+    async def after(self, order: Order, old: OldFaults, since_change: timedelta) -> tuple[ProbeResult, ...]:
+        """Look at the node after a change, and say what the looks so far have shown together."""
+        if self._order is None or not order.repeats(self._order):
+            self._order, self._trials = order, probing.begin(map(rule_for, order.probes), old)
+        found = await self._look(order)
+        self._trials = tuple(
+            probing.measured(trial, one, since_change) for trial, one in zip(self._trials, found, strict=True)
+        )
+        return probing.results(self._trials)
 
-    def unknown(self, probes: Iterable[Probe]) -> Probe | None:
-        """Any that is not one of the two."""
-        return next((probe for probe in probes if probe.kind not in {"AgentConnected", "FailOnPurpose"}), None)
+    async def health(self, order: Order) -> tuple[ProbeResult, ...]:
+        """Look at the node while nothing changes; an order to fail on purpose says nothing of it."""
+        found = await self._look(order)
+        told = (one for one, probe in zip(found, order.probes, strict=True) if probe.kind != "FailOnPurpose")
+        return tuple(ProbeResult(one.name, one.passed, one.detail) for one in told)
 
-    async def run(self, order: Order, *, connected: bool) -> tuple[ProbeResult, ...]:
-        """Run them."""
-        return tuple(_built_in(probe, order, connected=connected) for probe in order.probes)
+    def forget(self) -> None:
+        """A trial begins anew, as after the agent was started again."""
+        self._order, self._trials = None, ()
 
-
-def _built_in(probe: Probe, order: Order, *, connected: bool) -> ProbeResult:
-    if probe.kind == "FailOnPurpose":
-        return ProbeResult(probe.name, passed=False, detail="a rehearsal: it fails on purpose")
-    # A model or a config cannot cut the node off, and must not be undone because somebody else is away.
-    if order.plane is not Plane.FIRMWARE or order.type is StepType.RETURN:
-        return ProbeResult(probe.name, passed=True, detail="the agent runs")
-    detail = "the API server has answered since the change" if connected else "the API server does not answer"
-    return ProbeResult(probe.name, passed=connected, detail=detail)
+    async def _look(self, order: Order) -> list[Measurement]:
+        # Kept from look to look, because a driver that hangs is told by the probe that waits for it.
+        kept = {probe: self._built.get(probe) or build(probe, self._surroundings) for probe in order.probes}
+        self._built = kept
+        return [await kept[probe].run() for probe in order.probes]

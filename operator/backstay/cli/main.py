@@ -12,6 +12,7 @@ FAILED = 1
 INTERRUPTED = 130
 
 COMMANDS = {
+    "agent": "Run the agent of a Linux node, and read its journal.",
     "bridge": "Serve the ESP32 devices of one gateway.",
     "esp32": "Look into what an ESP32 holds, and run ESP32s in software.",
     "operator": "Run the operator.",

@@ -102,11 +102,30 @@ class WatchExpired(Unavailable):
 class Identity(Protocol):
     """Where the API server is, and as whom to speak to it: the official client's configuration, or a node's own."""
 
-    host: str
-    ssl_ca_cert: str | None
-    cert_file: str | None
-    key_file: str | None
-    verify_ssl: bool
+    @property
+    def host(self) -> str:
+        """URL of the server."""
+        ...
+
+    @property
+    def ssl_ca_cert(self) -> str | None:
+        """Whom to trust, as a file."""
+        ...
+
+    @property
+    def cert_file(self) -> str | None:
+        """The client's certificate."""
+        ...
+
+    @property
+    def key_file(self) -> str | None:
+        """The client's key."""
+        ...
+
+    @property
+    def verify_ssl(self) -> bool:
+        """Whether the server has to prove who it is."""
+        ...
 
     async def auth_settings(self) -> Mapping[str, Any]:
         """The headers that authenticate, as `{name: {"key": header, "value": text}}`."""

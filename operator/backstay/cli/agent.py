@@ -1,0 +1,88 @@
+"""`backstay agent`: change a Linux node, and undo what does not prove itself."""
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Run the agent of a Linux node, and read its journal.", no_args_is_help=True)
+
+DATA = Path("/var/lib/backstay")
+KUBECONFIG = Path("/var/lib/rancher/k3s/agent/kubelet.kubeconfig")
+COMMANDER = Path("/etc/backstay/device")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+Data = Annotated[Path, typer.Option(help="Where the agent keeps its journal, artifacts, models and configs.")]
+
+
+@app.callback()
+def agent() -> None:
+    """Run the agent of a Linux node, and read its journal."""
+
+
+@app.command()
+def run(
+    commander: Annotated[
+        Path,
+        typer.Option(help="Root-owned file with NAMESPACE/NAME of the one EdgeDevice that commands this node."),
+    ] = COMMANDER,
+    node: Annotated[str | None, typer.Option(help="The node's own name. Absent: as its certificate says.")] = None,
+    kubeconfig: Annotated[
+        Path, typer.Option(help="The kubelet's kubeconfig, whose identity the agent has.")
+    ] = KUBECONFIG,
+    server: Annotated[
+        str | None,
+        typer.Option(help="URL of the API server. Absent: the kubeconfig's, on K3s a local balancer."),
+    ] = None,
+    data: Data = DATA,
+    keys: Annotated[Path | None, typer.Option(help="Directory of public keys that must have signed artifacts.")] = None,
+    inference_url: Annotated[
+        str, typer.Option(help="Where the inference server speaks the Open Inference Protocol v2.")
+    ] = "http://127.0.0.1:8080",
+) -> None:
+    """Follow the node's EdgeDevice until ended by SIGTERM or Ctrl-C."""
+    from backstay.adapters.oci.public_keys import load_keys
+    from backstay.agent.assembly import Settings
+    from backstay.agent.commander import read_commander
+    from backstay.agent.service import serve
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = Settings(
+        commander=read_commander(commander),
+        node=node or "",
+        data=data,
+        boot=BOOT_ID.read_text(encoding="ascii").strip(),
+        keys={} if keys is None else load_keys(keys),
+        inference_url=inference_url,
+    )
+
+    async def until_ended() -> None:
+        serving = asyncio.create_task(serve(settings, kubeconfig, server, lambda line: print(line, flush=True)))
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(ending, serving.cancel)
+        try:
+            await serving
+        except asyncio.CancelledError:
+            logging.getLogger(__name__).info("the agent ended")
+
+    asyncio.run(until_ended())
+
+
+@app.command()
+def journal(data: Data = DATA) -> None:
+    """Show what has happened on this node, the oldest first, and where each plane stands."""
+    from backstay.agent.journal import Journal
+
+    kept = Journal(data / "state")
+    for entry in kept.history():
+        print(f"{entry.get('at', '?'):<26}{entry.get('plane', '?'):<10}{entry.get('what', '?')}")
+    memory = kept.read()
+    for plane, found in sorted(memory.planes.items()):
+        order, cause = found.progress.order, found.progress.cause
+        step = f", step {order.number} ({order.type} {order.version})" if order else ""
+        print(f"{plane}: {found.progress.state}{step}{f': {cause}' if cause else ''}")
+    if not memory.planes:
+        print(f"nothing has been changed on this node yet, as far as {data} tells")
