@@ -8,7 +8,7 @@ from backstay.sandbox.go_module import GoModule
 KUBERNETES: Final = GoModule(
     title="Kubernetes",
     directory=Path(__file__).parent / "kubernetes",
-    programs=("kube-apiserver", "kube-controller-manager", "kubectl"),
+    programs=("kube-apiserver", "kube-controller-manager", "kubectl", "kubelet"),
     builder="make setup",
     upstream="k8s.io/kubernetes",
     version_variable="k8s.io/component-base/version.gitVersion",

@@ -25,6 +25,11 @@ PROGRAMS = {
     "libubootenv-tool": "fw_setenv",
     "squashfs-tools": "mksquashfs",
     "dbus-daemon": "dbus-daemon",
+    "containerd": "containerd",
+    "runc": "runc",
+    "containernetworking-plugins": "/usr/lib/cni/bridge",
+    "busybox-static": "busybox",
+    "iproute2": "ip",
 }
 # What only benchmarks are compared with.
 COMPARED = {"nginx": "nginx"}
@@ -36,6 +41,7 @@ SERVICES = {
     "docker-registry": "docker-registry",
     "swupdate": "swupdate",
     "nginx": "nginx",
+    "containerd": "containerd",
 }
 
 POLICY = Path("/usr/sbin/policy-rc.d")
