@@ -52,7 +52,7 @@ async def push_artifact(
     """
     await asyncio.to_thread(check_input, artifact)
     packed = await asyncio.to_thread(pack, artifact)
-    await asyncio.to_thread(_push, repository, _tag(artifact), packed, progress)
+    await asyncio.to_thread(push_packed, repository, _tag(artifact), packed, progress)
     progress("reading it back")
     reference = Reference(repository, ManifestDigest(digest_of(packed.manifest)))
     described = await registry.resolve(str(reference), artifact.device_class)
@@ -67,7 +67,11 @@ def _tag(artifact: NewArtifact) -> str:
     return f"{artifact.version}-{artifact.device_class}".replace("+", "_")
 
 
-def _push(repository: Repository, tag: str, packed: Packed, progress: Progress) -> None:
+def push_packed(repository: Repository, tag: str, packed: Packed, progress: Progress = lambda _: None) -> None:
+    """Push what was packed, under a tag; blocking.
+
+    Raises `PushRefused`, `RegistryForbidden` or `RegistryUnavailable` if the registry did not take it.
+    """
     client = _client(repository)
     answers: list[int] = []
     client.session.hooks["response"].append(lambda response, **_: answers.append(response.status_code))
