@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from backstay.errors import Refused
+from backstay.sandbox.node.record import Record, records
 from backstay.sandbox.state import State, default_directory
 
 app = typer.Typer(no_args_is_help=True)
@@ -39,18 +40,23 @@ def up(
         Path | None, typer.Option(help="Use the cluster that this file names instead of starting one.")
     ] = None,
     cluster: Annotated[Cluster, typer.Option(help="Where the cluster comes from.")] = Cluster.OWN,
+    node: Annotated[
+        int, typer.Option("--node", count=True, help="Add a node that runs Pods; give it twice for two.")
+    ] = 0,
 ) -> None:
     """Start a sandbox, and leave it running."""
     from backstay.sandbox import detached
 
     if cluster is Cluster.KIND:
         raise Refused("a sandbox on kind is not there yet; make a kind cluster yourself and pass its --kubeconfig")
+    if node and kubeconfig is not None:
+        raise Refused("nodes join only a cluster of the sandbox's own: leave out --node or --kubeconfig")
     state = State.load(directory)
     if state is not None and state.alive():
         typer.echo(f"A sandbox is up already in {directory}; `backstay sandbox down` ends it.")
         return
     typer.echo("Starting the sandbox …", err=True)
-    asyncio.run(detached.begin(directory.absolute(), kubeconfig))
+    asyncio.run(detached.begin(directory.absolute(), kubeconfig, node))
     status(directory)
     typer.echo(f'\nTo use it: eval "$({_again("env", directory)})"\nTo end it: {_again("down", directory)}')
 
@@ -72,6 +78,9 @@ def status(directory: Directory) -> None:
         table.add_row(component.name, component.endpoint.url, ready, pid, component.log)
     # Paths are there to be copied: a narrow terminal may break a line, but nothing may be cut.
     Console(width=WIDE).print(table)
+    for record in records(directory):
+        typer.echo(f"\n{record.name} at {record.address} runs the Pods whose manifests are in {record.manifests}")
+        typer.echo(f"  its kubeconfig: {record.kubeconfig}\n  its containerd: {record.containerd_socket}")
     if not all(condition.ready for condition in found):
         raise typer.Exit(1)
 
@@ -88,6 +97,8 @@ def env(directory: Directory) -> None:
         "BACKSTAY_ALERTMANAGER": state.alertmanager_url,
         "BACKSTAY_REGISTRY": state.registry,
     }
+    for record in records(directory):
+        variables |= _variables_of(record)
     for name, value in variables.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
     typer.echo(f'export PATH={shlex.quote(str(Path(state.kubectl).parent))}:"$PATH"')
@@ -102,6 +113,17 @@ def down(directory: Directory) -> None:
         typer.echo(f"The sandbox has ended; its logs are in {directory / 'logs'}.")
     else:
         typer.echo(f"No sandbox is up in {directory}.")
+
+
+def _variables_of(record: Record) -> dict[str, str]:
+    prefix = f"BACKSTAY_{record.name.upper().replace('-', '_')}"
+    return {
+        f"{prefix}_ADDRESS": record.address,
+        f"{prefix}_KUBECONFIG": record.kubeconfig,
+        f"{prefix}_MANIFESTS": record.manifests,
+        f"{prefix}_CONTAINERD": record.containerd_socket,
+        f"{prefix}_KUBELET": record.kubelet_root,
+    }
 
 
 def _again(command: str, directory: Path) -> str:

@@ -107,14 +107,22 @@ class Authority:
 class Credentials:
     """All the certificates and keys of one sandbox."""
 
-    ca: Path
+    authority: Authority
+    """Signs for nodes that join later."""
     api_server: KeyPair
+    kubelet_client: KeyPair
+    """By which kubelets know the API server."""
     admin: KeyPair
     controller_manager: KeyPair
     service_account_key: Path
     etcd_ca: Path
     etcd_server: KeyPair
     etcd_client: KeyPair
+
+    @property
+    def ca(self) -> Path:
+        """The certificate that clients of the API server trust."""
+        return self.authority.certificate
 
     @classmethod
     def create(cls, directory: Path) -> "Credentials":
@@ -128,8 +136,9 @@ class Credentials:
         service_account_key = directory / "service-account.key"
         _write(service_account_key, _pem(ec.generate_private_key(ec.SECP256R1())))
         return cls(
-            ca=cluster.certificate,
+            authority=cluster,
             api_server=cluster.issue("api-server", "kube-apiserver", names=API_SERVER_NAMES),
+            kubelet_client=cluster.issue("kubelet-client", "kube-apiserver", organizations=["system:masters"]),
             admin=cluster.issue("admin", "backstay-sandbox-admin", organizations=["system:masters"]),
             controller_manager=cluster.issue(
                 "controller-manager",

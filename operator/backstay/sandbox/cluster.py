@@ -16,6 +16,7 @@ from backstay.sandbox import components, state
 from backstay.sandbox.build import kubernetes_binaries
 from backstay.sandbox.certificates import Credentials
 from backstay.sandbox.kubectl import Kubectl
+from backstay.sandbox.node.node import Node, Surroundings, start_node
 from backstay.sandbox.places import Places
 from backstay.sandbox.ports import free_ports
 from backstay.sandbox.process import Identity
@@ -25,6 +26,7 @@ PORT_ATTEMPTS = 3
 TOKEN_SECONDS = 24 * 3600
 GRACE_SECONDS = 5.0
 RELOAD_SECONDS = 10.0
+NODE_SECONDS = 30.0
 
 
 class Sandbox:
@@ -36,6 +38,7 @@ class Sandbox:
         self._binaries = binaries
         self._ports = free_ports()
         self._ready = False
+        self._credentials: Credentials | None = None
         self._owner = Identity.of(os.getpid())
         self._supervisor = Supervisor(places.logs, places.data, outlive=keep, changed=self._save_state)
         self._kubectl = Kubectl(binaries / "kubectl", places.kubeconfig, places.data / "kubectl-cache")
@@ -56,9 +59,9 @@ class Sandbox:
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, directory: Path | None = None, *, audit: bool = True, keep: bool = False
+        cls, directory: Path | None = None, *, audit: bool = True, nodes: int = 0, keep: bool = False
     ) -> AsyncIterator["Sandbox"]:
-        """Run a whole sandbox, ready for use, until the block ends.
+        """Run a whole sandbox, ready for use, until the block ends; its nodes are `node-1` and so on.
 
         Logs, kubeconfigs and the audit log are in `directory` and stay there; without one they are in a temporary
         directory, which stays only if the block fails. With `keep` the processes go on after the block, unless it was
@@ -70,7 +73,7 @@ class Sandbox:
         async with _lifetime(
             cls,
             directory,
-            lambda sandbox: sandbox._start_cluster(audit=audit),
+            lambda sandbox: sandbox._start_cluster(audit=audit, nodes=nodes),
             keep=keep,
         ) as sandbox:
             yield sandbox
@@ -132,6 +135,34 @@ class Sandbox:
         )
         return kubeconfig
 
+    async def add_node(self, name: str) -> Node:
+        """Add a node to the cluster, with a kubelet and a containerd of its own, and wait until it is Ready.
+
+        Nothing places Pods: they name the node themselves, or are manifests in the node's directory.
+
+        Raises `Refused` if the cluster is not the sandbox's own, the name is taken, or this user may not;
+        `ComponentFailed` if a part of the node dies or does not become ready.
+        """
+        if self._credentials is None:
+            raise Refused(f"node {name} cannot join {self.api_url}: only a cluster of the sandbox's own takes nodes")
+        node = await start_node(name, self._surroundings(self._credentials))
+        wait = ("wait", f"node/{name}", f"--timeout={NODE_SECONDS:.0f}s")
+        await self.kubectl(*wait, "--for=create")
+        await self.kubectl(*wait, "--for=condition=Ready")
+        return node
+
+    def _surroundings(self, credentials: Credentials) -> Surroundings:
+        return Surroundings(
+            directory=self._places.nodes,
+            data=self._places.data / "nodes",
+            binaries=self._binaries,
+            authority=credentials.authority,
+            api_url=self.api_url,
+            api_port=self._ports.api,
+            registry_port=self._ports.registry,
+            supervisor=self._supervisor,
+        )
+
     def scrape(self, job: str, address: str) -> None:
         """Let Prometheus scrape `/metrics` at an address (host:port) from now on; a job has one address.
 
@@ -185,10 +216,12 @@ class Sandbox:
         """Run until a component ends that nobody stopped, and raise `ComponentFailed` then."""
         await self._supervisor.watch()
 
-    async def _start_cluster(self, *, audit: bool) -> None:
+    async def _start_cluster(self, *, audit: bool, nodes: int) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._start_control_plane(audit=audit))
             self._start_neighbours(group)
+        for number in range(nodes):
+            await self.add_node(f"node-{number + 1}")
 
     async def _start_control_plane(self, *, audit: bool) -> None:
         places, ports, binaries, start = (
@@ -197,7 +230,7 @@ class Sandbox:
             self._binaries,
             self._supervisor.start,
         )
-        credentials = Credentials.create(places.data / "credentials")
+        self._credentials = credentials = Credentials.create(places.data / "credentials")
         self.ca.write_bytes(credentials.ca.read_bytes())
         admin = components.certificate_user(credentials.admin)
         _write_kubeconfig(self.kubeconfig, components.kubeconfig(self.api_url, self.ca, admin))

@@ -26,6 +26,7 @@ CONTROLLERS = (
     "root-ca-certificate-publisher-controller",
     "clusterrole-aggregation-controller",
     "validatingadmissionpolicy-status-controller",
+    "node-lifecycle-controller",
 )
 
 OUR_RESOURCES = ("edgedevices", "releaseplans", "holds", "devicegroups", "healthrules")
@@ -112,6 +113,10 @@ def api_server(
         f"--tls-cert-file={pair.certificate}",
         f"--tls-private-key-file={pair.key}",
         f"--client-ca-file={credentials.ca}",
+        f"--kubelet-certificate-authority={credentials.ca}",
+        f"--kubelet-client-certificate={credentials.kubelet_client.certificate}",
+        f"--kubelet-client-key={credentials.kubelet_client.key}",
+        "--kubelet-preferred-address-types=InternalIP",
         f"--authentication-config={_write_yaml(places, 'authentication.yaml', _authentication())}",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
@@ -131,7 +136,7 @@ def controller_manager(
     ports: Ports,
     kubeconfig: Path,
 ) -> Component:
-    """The few controllers that a cluster without nodes needs."""
+    """The few controllers that are needed here; none of them makes Pods or places them."""
     pair = credentials.controller_manager
     command = (
         str(binaries / "kube-controller-manager"),

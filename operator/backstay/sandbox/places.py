@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backstay.errors import Refused
+from backstay.sandbox.node import cgroups
 from backstay.sandbox.state import State
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - our directory in it is made by mkdtemp, for this user alone
@@ -39,7 +40,7 @@ class Places:
         directory = directory.absolute()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = _lock(directory)
-        for leftover in ("logs", "configuration", "identities"):
+        for leftover in ("logs", "configuration", "identities", "nodes"):
             shutil.rmtree(directory / leftover, ignore_errors=True)
             (directory / leftover).mkdir(mode=0o700)
         (directory / "audit.log").unlink(missing_ok=True)
@@ -63,6 +64,11 @@ class Places:
     def identities(self) -> Path:
         """Kubeconfigs of service accounts."""
         return self.directory / "identities"
+
+    @property
+    def nodes(self) -> Path:
+        """A directory for each node: its kubeconfig, the manifests that it runs, what its containers write."""
+        return self.directory / "nodes"
 
     @property
     def targets(self) -> Path:
@@ -125,7 +131,8 @@ def _lock(directory: Path) -> int:
 
 
 def discard_orphans() -> None:
-    """Free the memory of sandboxes whose every process was killed before it could tidy up."""
+    """Free what sandboxes hold whose every process was killed before it could tidy up: memory, control groups."""
+    cgroups.remove_orphans()
     with contextlib.suppress(FileNotFoundError):
         for data in MEMORY.glob(f"{DATA_PREFIX}*"):
             if data.is_dir() and data.stat().st_uid == os.getuid():
