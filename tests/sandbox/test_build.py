@@ -28,7 +28,7 @@ esac
 """
 BUILD = """
 while [ "$1" != -o ]; do shift; done
-for program in kube-apiserver kube-controller-manager kubectl; do : >"$2/$program"; done
+for program in kube-apiserver kube-controller-manager kubectl kubelet; do : >"$2/$program"; done
 """
 
 

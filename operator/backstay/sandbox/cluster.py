@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import yaml
 
-from backstay.errors import BackstayError, Refused, Unavailable
+from backstay.errors import BackstayError, NotFound, Refused, Unavailable
 from backstay.sandbox import components, state
 from backstay.sandbox.build import kubernetes_binaries
 from backstay.sandbox.certificates import Credentials
@@ -39,6 +39,7 @@ class Sandbox:
         self._ports = free_ports()
         self._ready = False
         self._credentials: Credentials | None = None
+        self._nodes: dict[str, Node] = {}
         self._owner = Identity.of(os.getpid())
         self._supervisor = Supervisor(places.logs, places.data, outlive=keep, changed=self._save_state)
         self._kubectl = Kubectl(binaries / "kubectl", places.kubeconfig, places.data / "kubectl-cache")
@@ -146,10 +147,20 @@ class Sandbox:
         if self._credentials is None:
             raise Refused(f"node {name} cannot join {self.api_url}: only a cluster of the sandbox's own takes nodes")
         node = await start_node(name, self._surroundings(self._credentials))
+        self._nodes[name] = node
         wait = ("wait", f"node/{name}", f"--timeout={NODE_SECONDS:.0f}s")
         await self.kubectl(*wait, "--for=create")
         await self.kubectl(*wait, "--for=condition=Ready")
         return node
+
+    def node(self, name: str) -> Node:
+        """A node that was added.
+
+        Raises `NotFound` if there is none of that name.
+        """
+        if name not in self._nodes:
+            raise NotFound(f"the sandbox has no node {name!r}; it has {', '.join(self._nodes) or 'none'}")
+        return self._nodes[name]
 
     def _surroundings(self, credentials: Credentials) -> Surroundings:
         return Surroundings(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from backstay.errors import Refused
 from backstay.sandbox.node import cgroups
+from backstay.sandbox.node.record import records
 from backstay.sandbox.state import State
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - our directory in it is made by mkdtemp, for this user alone
@@ -103,7 +104,9 @@ class Places:
 
 
 def discard_data(directory: Path) -> None:
-    """Delete what the sandbox in `directory` has stored."""
+    """Delete what the sandbox in `directory` has stored, and what the kernel keeps of its nodes."""
+    for record in records(directory):
+        cgroups.remove(record.cgroup)
     link = directory / "data"
     if not link.is_symlink():
         shutil.rmtree(link, ignore_errors=True)

@@ -71,9 +71,15 @@ def _deepest_first(top: Path) -> Iterator[Path]:
 
 
 def _populated(top: Path) -> bool:
-    with contextlib.suppress(OSError):
-        return any((group / "cgroup.procs").read_text(encoding="ascii") for group in _deepest_first(top))
-    return True
+    return any(map(_has_process, _deepest_first(top)))
+
+
+def _has_process(group: Path) -> bool:
+    try:
+        return bool((group / "cgroup.procs").read_text(encoding="ascii"))
+    except FileNotFoundError:
+        # Somebody else has just removed it.
+        return False
 
 
 def _is_young(top: Path) -> bool:

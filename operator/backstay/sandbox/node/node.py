@@ -18,6 +18,7 @@ from backstay.sandbox.node.cgroups import PREFIX
 from backstay.sandbox.node.first_process import OWN_DIRECTORIES
 from backstay.sandbox.node.network import Network
 from backstay.sandbox.node.record import Record
+from backstay.sandbox.process import POLL_SECONDS, Identity
 from backstay.sandbox.supervisor import Supervisor
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -106,9 +107,12 @@ class Node:
 
     async def cut_power(self) -> None:
         """End everything on the node at once; what it has stored stays, as on a device."""
-        # The kernel kills all others with the machine; what is left to do is to know it.
+        first = Identity.of(self.pid)
         for component in (self.machine, self.kubelet, self.containerd):
             await self._supervisor.stop(component, 0.0)
+        # The kernel kills all others before the first process is gone.
+        while first is not None and first.alive():
+            await asyncio.sleep(POLL_SECONDS)
 
     async def start(self) -> None:
         """Start a node again whose power was cut."""
@@ -136,6 +140,8 @@ async def start_node(name: str, around: Surroundings) -> Node:
     network, cgroup = Network.free(), f"{PREFIX}{secrets.token_hex(6)}"
     identity, server = _certificates(name, network, around.authority)
     _write_kubeconfig(places.kubeconfig, around, identity)
+    record = _record(name, places, network, cgroup)
+    record.save(places.data)
     supervisor = around.supervisor
     pause = await push_image(around.registry, "sandbox/pause:1", Image.busybox("/bin/busybox", "sleep", "inf"))
     machine = settings.machine(name, places, network, cgroup, around.api_port, around.registry_port)
@@ -143,8 +149,6 @@ async def start_node(name: str, around: Surroundings) -> Node:
     await supervisor.start(settings.containerd(name, places, network, pause))
     ca = around.authority.certificate
     await supervisor.start(settings.kubelet(around.binaries, name, places, network, cgroup, ca, server))
-    record = _record(name, places, network)
-    record.save(places.data)
     return Node(record, supervisor)
 
 
@@ -179,7 +183,7 @@ def _write_kubeconfig(path: Path, around: Surroundings, identity: KeyPair) -> No
     path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
 
-def _record(name: str, places: settings.NodePlaces, network: Network) -> Record:
+def _record(name: str, places: settings.NodePlaces, network: Network, cgroup: str) -> Record:
     return Record(
         name=name,
         address=str(network.node),
@@ -189,6 +193,8 @@ def _record(name: str, places: settings.NodePlaces, network: Network) -> Record:
         kubelet_root=str(places.kubelet_root),
         pod_logs=str(places.pod_logs),
         pid_file=str(places.pid_file),
+        link=network.link,
+        cgroup=cgroup,
     )
 
 

@@ -19,6 +19,10 @@ class Record:
     kubelet_root: str
     pod_logs: str
     pid_file: str
+    link: str
+    """The network device on this machine that leads to the node."""
+    cgroup: str
+    """The name of the control groups that its containers are in."""
 
     def save(self, data: Path) -> None:
         """Write it beside what the node stores."""
