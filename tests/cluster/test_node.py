@@ -316,6 +316,22 @@ async def test_node_is_refused_when_its_name_is_taken_or_none(site: Sandbox, fir
         site.node("node-9")
 
 
+async def test_node_is_refused_when_the_user_is_not_root(site: Sandbox, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+
+    with pytest.raises(Refused, match="run this as root"):
+        await site.add_node("node-9")
+
+
+async def test_up_refuses_nodes_when_the_cluster_is_somebody_else_s(site: Sandbox, tmp_path: Path):
+    where = (f"--directory={tmp_path / 'up'}", f"--kubeconfig={site.kubeconfig}")
+
+    up = await asyncio.to_thread(backstay, "up", *where, "--node")
+
+    assert up.returncode == 1
+    assert "leave out --node or --kubeconfig" in up.stderr
+
+
 async def test_node_is_refused_when_the_cluster_is_not_the_sandbox_s_own(site: Sandbox, tmp_path: Path):
     async with Sandbox.attach(site.kubeconfig, tmp_path / "attached") as attached:
         with pytest.raises(Refused, match="only a cluster of the sandbox's own takes nodes"):

@@ -1,6 +1,7 @@
 """A node of the sandbox as tests and people use it."""
 
 import asyncio
+import os
 import re
 import secrets
 import shutil
@@ -157,6 +158,8 @@ def _check(name: str, around: Surroundings) -> None:
         raise Refused(f"{name!r} cannot be a node's name: use small letters, digits and dashes")
     if (around.directory / name).exists():
         raise Refused(f"the sandbox has a node {name} already")
+    if os.geteuid() != 0:
+        raise Refused("a node makes namespaces, networks and control groups, which takes root: run this as root")
     for hidden in map(Path, OWN_DIRECTORIES):
         if around.directory.is_relative_to(hidden) or around.data.is_relative_to(hidden):
             msg = f"a node has a {hidden} of its own and sees nothing of this one: take a --directory outside of it"
