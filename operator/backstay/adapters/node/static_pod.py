@@ -1,0 +1,72 @@
+"""Installs container releases as static Pods: one manifest in the directory that the node's kubelet watches.
+
+The kubelet passes over names with a dot in front, so it never sees a manifest before all of it is there.
+
+Source: https://kubernetes.io/docs/tasks/configure-pod-container/static-pod/
+"""
+
+import asyncio
+from pathlib import Path
+
+from backstay.adapters.node.durable import write_file
+from backstay.adapters.node.placed import PlacedInstaller
+from backstay.adapters.node.pod_manifest import read_pod
+from backstay.core.device import Cause, Reason
+from backstay.core.planes import Plane
+from backstay.ports.installer import CannotInstall
+
+
+class StaticPodPlace:
+    """The manifest of one Pod in the kubelet's directory."""
+
+    def __init__(self, manifests: Path, pod: str) -> None:
+        """Use `<pod>.yaml` in the kubelet's directory `manifests`, for releases whose Pod has just this name."""
+        self._file = manifests / f"{pod}.yaml"
+        self._pod = pod
+
+    def current(self) -> Path | None:
+        """The manifest that the kubelet keeps running."""
+        return self._file if self._file.is_file() else None
+
+    def put(self, payload: Path) -> None:
+        """Give the kubelet this manifest."""
+        write_file(self._file, payload.read_bytes())
+
+    def objection(self, payload: Path) -> Cause | None:
+        """Refuse what is not a Pod that a node can keep running on its own, and any other Pod than this node's."""
+        try:
+            name = read_pod(payload.read_bytes()).name
+        except CannotInstall as refusal:
+            return refusal.cause
+        if name != self._pod:
+            # Another name could be that of a Pod that another file describes.
+            return Cause(Reason.REJECTED, f"metadata.name is {name}, and the Pod of this node is {self._pod}")
+        return None
+
+
+class StaticPodInstaller(PlacedInstaller):
+    """Installs releases of one static Pod."""
+
+    def __init__(self, directory: Path, plane: Plane, manifests: Path, pod: str) -> None:
+        """Keep manifests in `directory`, and run one of them by `<pod>.yaml` in `manifests`."""
+        super().__init__(directory, plane, StaticPodPlace(manifests, pod))
+
+    async def images(self) -> tuple[str, ...]:
+        """The images that must stay on the node: those of what runs and of its fallback, so that it needs no network.
+
+        Raises:
+            Unavailable: the disk cannot be read.
+        """
+        return await asyncio.to_thread(self._images)
+
+    def _images(self) -> tuple[str, ...]:
+        found = (read_images(path) for path in self.payloads())
+        return tuple(dict.fromkeys(image for images in found for image in images))
+
+
+def read_images(manifest: Path) -> tuple[str, ...]:
+    """The images of a manifest; one that somebody else put there and that cannot be read names none."""
+    try:
+        return read_pod(manifest.read_bytes()).images
+    except (CannotInstall, FileNotFoundError):
+        return ()

@@ -1,0 +1,187 @@
+"""What the contract of installers is tried on: a plane of a node that is installed into, rebooted, and cut off power."""
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from backstay.adapters.node.process import ProcessInstaller
+from backstay.adapters.node.static_pod import StaticPodInstaller
+from backstay.core.device import Order, Probe
+from backstay.core.devices import StepType
+from backstay.core.planes import ContentDigest, Plane, Release, Requirement, VersionRange
+from backstay.ports.installer import Effect, Installer
+from backstay.ports.registry import ArtifactDescription, Blob, ManifestDigest, Reference, Repository
+
+NEEDS = (Requirement(Plane.MODEL, VersionRange.parse(">=1.0.0")),)
+
+
+def digest_of(data: bytes) -> ContentDigest:
+    return ContentDigest(f"sha256:{hashlib.sha256(data).hexdigest()}")
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """An order, its artifact, and the verified bytes as a download leaves them."""
+
+    order: Order
+    artifact: ArtifactDescription
+    payload: Path
+
+    @property
+    def release(self) -> Release:
+        return self.artifact.release()
+
+
+def delivery(payload: Path, version: str, number: int, content: ContentDigest | None = None) -> Delivery:
+    data = payload.read_bytes()
+    content = content or digest_of(data)
+    order = Order(
+        number,
+        Plane.FIRMWARE,
+        StepType.INSTALL,
+        content,
+        version,
+        (Probe("p", "AgentConnected"),),
+        timedelta(minutes=5),
+    )
+    reference = Reference(Repository("registry.example", "vision/firmware"), ManifestDigest(content))
+    blob = Blob(content, len(data))
+    artifact = ArtifactDescription(reference, reference.digest, Plane.FIRMWARE, version, "rk3566", blob, NEEDS)
+    return Delivery(order, artifact, payload)
+
+
+class Bench(Protocol):
+    """A plane of a node under test, which runs version 1.0.0, confirmed, to begin with."""
+
+    settings: dict[str, Any]
+    """What another process makes the same installer of, by `installer_of`."""
+    first: Release
+
+    @property
+    def installer(self) -> Installer: ...
+
+    def deliver(self, version: str, number: int) -> Delivery: ...
+
+    def nonsense(self) -> Path:
+        """Bytes that are not what their type says."""
+        ...
+
+    async def take_effect(self, effect: Effect) -> None:
+        """Reboot if it takes one."""
+        ...
+
+    async def power_cut(self) -> None:
+        """End everything at once, and boot."""
+        ...
+
+    def truth(self) -> str:
+        """The version that runs, by its bytes."""
+        ...
+
+    async def save(self) -> None:
+        """Keep the disk as it is now."""
+        ...
+
+    async def restore(self) -> None:
+        """Boot from the disk as it was kept."""
+        ...
+
+
+@dataclass
+class PlacedBench:
+    """A plane whose place is a file on this machine."""
+
+    root: Path
+    settings: dict[str, Any]
+    payload_of: Callable[[str], bytes]
+    running: Callable[[Path], Path]
+    first: Release = field(init=False)
+
+    async def begin(self) -> None:
+        first = self.deliver("1.0.0", 1)
+        self.first = first.release
+        installer = self.installer
+        await installer.stage(first.order, first.artifact, first.payload)
+        await installer.switch(first.order)
+        await installer.confirm(first.order)
+        await installer.trim(())
+
+    @property
+    def disk(self) -> Path:
+        return self.root / "disk"
+
+    @property
+    def installer(self) -> Installer:
+        return installer_of(self.settings)
+
+    def deliver(self, version: str, number: int) -> Delivery:
+        payload = self.root / f"download-{version}"
+        payload.write_bytes(self.payload_of(version))
+        return delivery(payload, version, number)
+
+    def nonsense(self) -> Path:
+        (self.root / "nonsense").write_bytes(b"nonsense")
+        return self.root / "nonsense"
+
+    async def take_effect(self, effect: Effect) -> None:
+        assert effect is Effect.AT_ONCE
+
+    async def power_cut(self) -> None:
+        """Nothing runs that could be ended; the next installer reads the disk anew."""
+
+    def truth(self) -> str:
+        data = self.running(self.disk).read_bytes()
+        return next(version for version in ("1.0.0", "2.0.0", "3.0.0") if self.payload_of(version) == data)
+
+    async def save(self) -> None:
+        shutil.copytree(self.disk, self.root / "saved", symlinks=True)
+
+    async def restore(self) -> None:
+        shutil.rmtree(self.disk)
+        shutil.copytree(self.root / "saved", self.disk, symlinks=True)
+
+
+def pod_of(version: str) -> bytes:
+    image = f"registry.example/vision@{digest_of(version.encode())}"
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "vision", "annotations": {"version": version}},
+        "spec": {"containers": [{"name": "vision", "image": image}]},
+    }
+    return json.dumps(pod).encode()
+
+
+def program_of(version: str) -> bytes:
+    return f"#!/bin/sh\n# {version}\necho {version}\nwhile :; do sleep 1; done\n".encode()
+
+
+def static_pod_bench(root: Path) -> PlacedBench:
+    settings = {"kind": "static-pod", "directory": str(root / "disk")}
+    return PlacedBench(root, settings, pod_of, lambda disk: disk / "manifests" / "vision.yaml")
+
+
+def process_bench(root: Path) -> PlacedBench:
+    settings = {"kind": "process", "directory": str(root / "disk")}
+    return PlacedBench(root, settings, program_of, lambda disk: disk / "state" / "current")
+
+
+def installer_of(settings: dict[str, Any]) -> Installer:
+    """The installer of a bench, in whatever process."""
+    directory = Path(settings["directory"])
+    match settings["kind"]:
+        case "static-pod":
+            return StaticPodInstaller(directory / "state", Plane.FIRMWARE, directory / "manifests", "vision")
+        case "process":
+            return ProcessInstaller(directory / "state", Plane.FIRMWARE)
+        case other:
+            raise ValueError(other)
+
+
+CHILD = (sys.executable, "-m", "tests.contracts.killed_installer")
