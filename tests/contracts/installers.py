@@ -1,4 +1,4 @@
-"""What the contract of installers is tried on: a plane of a node that is installed into, rebooted, and cut off power."""
+"""What the contract of installers is tried on: a plane of a node to install into, to reboot, and to cut off power."""
 
 import hashlib
 import json
@@ -10,7 +10,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from backstay.adapters.node.boot_counters import UBootCounters
 from backstay.adapters.node.process import ProcessInstaller
+from backstay.adapters.node.rauc import RaucInstaller
 from backstay.adapters.node.static_pod import StaticPodInstaller
 from backstay.core.device import Order, Probe
 from backstay.core.devices import StepType
@@ -180,6 +182,15 @@ def installer_of(settings: dict[str, Any]) -> Installer:
             return StaticPodInstaller(directory / "state", Plane.FIRMWARE, directory / "manifests", "vision")
         case "process":
             return ProcessInstaller(directory / "state", Plane.FIRMWARE)
+        case "rauc":
+            return RaucInstaller(
+                directory / "state",
+                Plane.FIRMWARE,
+                UBootCounters(),
+                configuration=Path(settings["configuration"]),
+                address=settings["address"],
+                factory=Release(Plane.FIRMWARE, "1.0.0", settings["factory"], NEEDS),
+            )
         case other:
             raise ValueError(other)
 

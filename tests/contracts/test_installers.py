@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import signal
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +14,28 @@ import pytest
 from backstay.core.device import Reason
 from backstay.core.devices import StepType
 from backstay.ports.installer import CannotInstall, Storage
-from tests.contracts.installers import CHILD, Bench, Delivery, PlacedBench, process_bench, static_pod_bench
+from tests.contracts.installers import CHILD, Bench, Delivery, process_bench, static_pod_bench
+from tests.contracts.rauc_node import RaucNode
 
 METHODS = ("stage", "switch", "confirm", "fall_back", "trim")
 
 
-@pytest.fixture(params=["static-pod", "process"])
-async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
-    made: PlacedBench = {"static-pod": static_pod_bench, "process": process_bench}[request.param](tmp_path)
-    await made.begin()
-    return made
+@pytest.fixture(params=["static-pod", "process", "rauc"])
+async def bench(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Bench]:
+    if request.param == "rauc":
+        node = RaucNode(tmp_path)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+        try:
+            await node.begin()
+            yield node
+        finally:
+            await node.end()
+        return
+    placed = {"static-pod": static_pod_bench, "process": process_bench}[request.param](tmp_path)
+    await placed.begin()
+    yield placed
 
 
 async def staged(bench: Bench, version: str = "2.0.0", number: int = 2) -> Delivery:
