@@ -86,7 +86,7 @@ class ReleaseStore:
         return path
 
     def trim(self, needed: Container[ContentDigest]) -> None:
-        """Delete what is not needed.
+        """Delete what is not needed, and what a power cut left of payloads that never became whole.
 
         Raises:
             Unavailable: the disk cannot be used.
@@ -95,6 +95,8 @@ class ReleaseStore:
             for content in self.contents():
                 if content not in needed:
                     remove(self.path(content))
+            for unfinished in self._directory.glob(".*.new"):
+                remove(unfinished)
             for note in self._directory.glob("*.json"):
                 if not note.with_suffix("").exists():
                     remove(note)
