@@ -96,7 +96,7 @@ def test_identity_is_refused_by_name_when_the_kubeconfig_is_no_kubelets(tmp_path
 
 def test_certificate_of_somebody_else_is_refused(kubeconfig: Path) -> None:
     certificate(kubeconfig.parent, "admin")
-    with pytest.raises(Refused, match="is the certificate of admin, not of a node"):
+    with pytest.raises(Refused, match="is of admin, not of a node"):
         node_name(NodeIdentity.read(kubeconfig))
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from backstay.adapters.node.boot_counters import UBootCounters
+from backstay.adapters.node.generations import Generations
 from backstay.adapters.node.process import ProcessInstaller
 from backstay.adapters.node.rauc import RaucInstaller
 from backstay.adapters.node.static_pod import StaticPodInstaller
-from backstay.core.device import Order, Probe
+from backstay.core.device import Cause, Order, Probe, Reason
 from backstay.core.devices import StepType
 from backstay.core.planes import ContentDigest, Plane, Release, Requirement, VersionRange
 from backstay.ports.installer import Effect, Installer
@@ -174,6 +175,23 @@ def process_bench(root: Path) -> PlacedBench:
     return PlacedBench(root, settings, program_of, lambda disk: disk / "state" / "current")
 
 
+def config_of(version: str) -> bytes:
+    return json.dumps({"version": version}).encode()
+
+
+def config_bench(root: Path) -> PlacedBench:
+    settings = {"kind": "config", "directory": str(root / "disk")}
+    return PlacedBench(root, settings, config_of, lambda disk: disk / "config" / "current" / "current" / "config.json")
+
+
+def _no_json(payload: Path, artifact: ArtifactDescription) -> Cause | None:
+    try:
+        json.loads(payload.read_bytes())
+    except ValueError as error:
+        return Cause(Reason.REJECTED, f"{artifact.reference} is no JSON: {error}")
+    return None
+
+
 def installer_of(settings: dict[str, Any]) -> Installer:
     """The installer of a bench, in whatever process."""
     directory = Path(settings["directory"])
@@ -182,6 +200,8 @@ def installer_of(settings: dict[str, Any]) -> Installer:
             return StaticPodInstaller(directory / "state", Plane.FIRMWARE, directory / "manifests", "vision")
         case "process":
             return ProcessInstaller(directory / "state", Plane.FIRMWARE)
+        case "config":
+            return Generations(Plane.FIRMWARE, directory / "config", "config.json", _no_json)
         case "rauc":
             return RaucInstaller(
                 directory / "state",

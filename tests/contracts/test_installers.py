@@ -14,13 +14,13 @@ import pytest
 from backstay.core.device import Reason
 from backstay.core.devices import StepType
 from backstay.ports.installer import CannotInstall, Storage
-from tests.contracts.installers import CHILD, Bench, Delivery, process_bench, static_pod_bench
+from tests.contracts.installers import CHILD, Bench, Delivery, config_bench, process_bench, static_pod_bench
 from tests.contracts.rauc_node import RaucNode
 
 METHODS = ("stage", "switch", "confirm", "fall_back", "trim")
 
 
-@pytest.fixture(params=["static-pod", "process", "rauc"])
+@pytest.fixture(params=["static-pod", "process", "config", "rauc"])
 async def bench(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Bench]:
@@ -33,7 +33,7 @@ async def bench(
         finally:
             await node.end()
         return
-    placed = {"static-pod": static_pod_bench, "process": process_bench}[request.param](tmp_path)
+    placed = {"static-pod": static_pod_bench, "process": process_bench, "config": config_bench}[request.param](tmp_path)
     await placed.begin()
     yield placed
 

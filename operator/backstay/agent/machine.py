@@ -160,7 +160,7 @@ class Machine:
         if storage.running is not None and storage.running.content == order.content:
             await self._take(order.plane, Ordered(order, Source.RUNNING))
         else:
-            source = Source.HELD if order.content in storage.held else Source.REMOTE
+            source = Source.HELD if storage.has(order.content) else Source.REMOTE
             await self._take(order.plane, Ordered(order, source))
 
     async def makes_way_for(self, order: Order) -> bool:
@@ -232,7 +232,7 @@ class Machine:
             plane,
             Booted(
                 content=storage.running.content if storage.running else None,
-                held=order is not None and order.content in storage.held,
+                held=order is not None and storage.has(order.content),
                 on_trial=storage.on_trial is not None,
                 fell_back=order is not None and storage.ended == order.number,
                 cause=Cause(Reason.BOOT_FAILED, "the node came up without it"),

@@ -48,6 +48,10 @@ class Storage:
     ended: int | None = None
     """The number of the last step whose trial was ended without the agent, as by a bootloader that gave up."""
 
+    def has(self, content: ContentDigest) -> bool:
+        """Tell whether `switch` could let this content run without a download."""
+        return content in self.held or (self.fallback is not None and self.fallback.content == content)
+
 
 class Installer(Protocol):
     """Installs in one plane. Its methods are called one at a time."""

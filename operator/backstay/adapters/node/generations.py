@@ -105,7 +105,8 @@ class Generations:
         now = self._generation()
         running = None if now is None else self._release(now.release)
         fallback = None if now is None or now.fallback is None else self._release(now.fallback)
-        held = frozenset(release.content for release in self._releases())
+        used = {release.content for release in (running, fallback) if release is not None}
+        held = frozenset(release.content for release in self._releases()) - used
         on_trial = now.step if now is not None and not now.confirmed and running is not None else None
         return Storage(running, fallback, held, on_trial)
 
@@ -137,13 +138,16 @@ class Generations:
             raise CannotInstall(Cause(Reason.DIGEST_MISMATCH, f"the bytes are {found}"))
         # What the order says holds the plan's own ranges too; the artifact's alone where the order is silent.
         ranges = {str(need.plane): need.range.text for need in order.requires or artifact.requires}
-        write_file(making / "release.json", _text({"version": order.version, "requires": ranges}))
+        note = {"version": order.version, "requires": ranges, "artifact": str(artifact.reference)}
+        write_file(making / "release.json", _text(note))
         rename(making, place)
 
     def _switch(self, order: Order) -> None:
         if self._release(order.content) is None:
             raise CannotInstall(Cause(Reason.REJECTED, f"{order.content} is not held, or no longer whole"))
         now = self._generation()
+        if now is not None and not now.confirmed:
+            raise CannotInstall(Cause(Reason.REJECTED, "what runs is on trial, its fallback must stay"))
         self._use(order.content, None if now is None else now.release, order.number)
 
     def _confirm(self, order: Order) -> None:
@@ -212,7 +216,8 @@ class Generations:
             found = json.loads((place / "release.json").read_bytes())
             if not self._is_whole(content, place / self._file_name):
                 return None
-            return Release(self._plane, str(found["version"]), content, requirements(found["requires"]))
+            needs = requirements(found["requires"])
+            return Release(self._plane, str(found["version"]), content, needs, str(found["artifact"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
