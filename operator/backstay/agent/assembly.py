@@ -1,15 +1,20 @@
 """One agent wired together, from its settings to the node that it runs."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, assert_never
 
 import aiohttp
 
-from backstay.adapters.kube.client import KubeClient
+from backstay.adapters.kube.client import KubeClient, Resource
 from backstay.adapters.node.generations import Generations
+from backstay.adapters.node.pod_manifest import runs
 from backstay.adapters.node.probes.surroundings import Surroundings
+from backstay.adapters.node.process import ProcessInstaller
+from backstay.adapters.node.static_pod import StaticPodInstaller
 from backstay.adapters.oci.cache import BlobCache
 from backstay.adapters.oci.public_keys import Keys
 from backstay.adapters.oci.registry import OciRegistry
@@ -21,10 +26,35 @@ from backstay.agent.machine import Machine, Times
 from backstay.agent.node import Commander, Node
 from backstay.core.planes import Plane
 from backstay.ports.clock import Clock
+from backstay.ports.installer import Installer
 
+PODS: Final = Resource("", "v1", "pods")
 DEVICE_CLASS: Final = "rk3566"
 FILES: Final[Mapping[Plane, str]] = {Plane.MODEL: "model.bin", Plane.CONFIG: "config.json"}
 """What the workload finds in `DATA/model/current/current/` and `DATA/config/current/current/`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaticPod:
+    """The node's firmware is a Pod that its kubelet runs from a file."""
+
+    manifests: Path
+    """The kubelet's directory of static Pods."""
+    pod: str
+    """The one Pod that releases describe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The node's firmware is a program that the agent keeps running."""
+
+
+@dataclass(frozen=True, slots=True)
+class SystemImage:
+    """The node's firmware is its whole system, in two slots of RAUC's."""
+
+
+Firmware = StaticPod | Program | SystemImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +68,8 @@ class Settings:
     """Everything that the agent keeps: the journal, fetched artifacts, models and configs."""
     boot: str
     """Which boot this is: what was remembered of times in another one means nothing."""
+    firmware: Firmware | None = None
+    """What the node's firmware is; None where it is not changed here."""
     keys: Keys = field(default_factory=dict)
     root: Path = Path("/")
     """Of the file system that probes look at."""
@@ -48,9 +80,48 @@ def assemble(settings: Settings, client: KubeClient, session: aiohttp.ClientSess
     """Wire an agent together; nothing runs yet."""
     data, transport = settings.data, Transport(session)
     registry = OciRegistry(transport)
-    stores = {plane: Generations(plane, data / plane, name) for plane, name in FILES.items()}
-    machine = Machine(stores, Journal(data / "state"), Times(clock, settings.boot))
+    installers: dict[Plane, Installer] = {
+        plane: Generations(plane, data / plane, name) for plane, name in FILES.items()
+    }
+    at_start = None
+    if settings.firmware is not None:
+        installers[Plane.FIRMWARE], at_start = _firmware(settings.firmware, data / Plane.FIRMWARE)
+    machine = Machine(installers, Journal(data / "state"), Times(clock, settings.boot))
     verifier = verifier_with(settings.keys, transport, registry)
     fetching = Fetching(registry, BlobCache(data / "cache", registry), verifier, DEVICE_CLASS, clock)
-    surroundings = Surroundings(session, settings.inference_url, root=settings.root, data=str(data))
-    return Node(settings.commander, settings.node, client, machine, fetching, surroundings, clock)
+    surroundings = Surroundings(
+        session, settings.inference_url, pods=partial(_pods, client, settings), root=settings.root, data=str(data)
+    )
+    return Node(settings.commander, settings.node, client, machine, fetching, surroundings, clock, at_start)
+
+
+async def _pods(client: KubeClient, settings: Settings) -> list[dict[str, Any]]:
+    """The node's Pods by the API server's word: its kubelet answers nobody who has only the node's certificate.
+
+    The Pod that is the node's firmware is left out as long as it is still the one from before a change.
+    """
+    pages = client.list_pages(PODS, field_selector=f"spec.nodeName={settings.node}")
+    found = [pod async for page in pages for pod in page.items]
+    if not isinstance(settings.firmware, StaticPod):
+        return found
+    name = f"{settings.firmware.pod}-{settings.node}"
+    manifest = settings.firmware.manifests / f"{settings.firmware.pod}.yaml"
+    return [pod for pod in found if pod["metadata"]["name"] != name or await asyncio.to_thread(runs, manifest, pod)]
+
+
+def _firmware(firmware: Firmware, directory: Path) -> tuple[Installer, Callable[[], Awaitable[None]] | None]:
+    """The installer, and what it has to do once in each boot."""
+    match firmware:
+        case StaticPod(manifests, pod):
+            return StaticPodInstaller(directory, Plane.FIRMWARE, manifests, pod), None
+        case Program():
+            return ProcessInstaller(directory, Plane.FIRMWARE), None
+        case SystemImage():
+            # The library for D-Bus takes 6 MB, which the other kinds need not have.
+            from backstay.adapters.node.boot_counters import UBootCounters  # noqa: PLC0415
+            from backstay.adapters.node.rauc import RaucInstaller  # noqa: PLC0415
+
+            rauc = RaucInstaller(directory, Plane.FIRMWARE, UBootCounters())
+            return rauc, rauc.renew
+        case _:
+            assert_never(firmware)

@@ -6,7 +6,7 @@ could not be written is found to differ, and written when the server is back.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
@@ -62,6 +62,8 @@ class Node:
     fetching: Fetching
     surroundings: Surroundings
     clock: Clock
+    at_start: Callable[[], Awaitable[None]] | None = None
+    """What an installer has to do once in each boot."""
     mandate: Mandate | None = None
     _orders: StandingOrders | None = None
     proving: Proving = field(init=False)
@@ -73,6 +75,7 @@ class Node:
     _health: tuple[ProbeResult, ...] = ()
     _next_write: float = 0.0
     _next_look: float = 0.0
+    _looked_for: Order | None = None
 
     def __post_init__(self) -> None:
         self.proving = Proving(replace(self.surroundings, connected=self.reaches_home))
@@ -127,6 +130,8 @@ class Node:
 
     async def run(self) -> None:
         """Go on until cancelled, or until the node has to be rebooted."""
+        if self.at_start is not None:
+            await self.at_start()
         await self.machine.start()
         async with asyncio.TaskGroup() as tasks:
             running = [
@@ -177,12 +182,15 @@ class Node:
 
     async def _begin(self, mandate: Mandate) -> None:
         """Ask the holds at the last moment, and write down that the step has begun: the operator counts on it."""
+        if self._orders is None:
+            # Just started: what holds there are is not known yet.
+            await asyncio.sleep(TICK_SECONDS)
+            return
         await self._reader.freshen()
         if (current := self.mandate) is None or current.step != mandate.step or (action := current.action()) is None:
             return
-        groups = frozenset(_groups_of(current.device.labels, self._orders.groups if self._orders else {}))
-        holds = self._orders.holds if self._orders else ()
-        verdict = may_start(replace(action, groups=groups), holds, self.age, self.clock.now())
+        groups = frozenset(_groups_of(current.device.labels, self._orders.groups))
+        verdict = may_start(replace(action, groups=groups), self._orders.holds, self.age, self.clock.now())
         if isinstance(verdict, MayNotStart):
             log.info("step %s does not begin: %s", current.step.number if current.step else "?", verdict.message)
             await asyncio.sleep(TICK_SECONDS)
@@ -226,6 +234,10 @@ class Node:
                     await self.machine.refused(wanted, found)
 
     async def _prove(self, order: Order) -> tuple[ProbeResult, ...]:
+        # Whatever wakes the node: looks that are asked for in a row are not all taken in one moment.
+        if order.repeats(self._looked_for) and self.clock.monotonic() < self._next_look:
+            return self._health
+        self._looked_for, self._next_look = order, self.clock.monotonic() + TICK_SECONDS
         entry = self.machine.entry(order.plane)
         began = entry.progress.confirm_by - order.window.total_seconds()
         since_change = timedelta(seconds=max(0.0, self.clock.monotonic() - began))

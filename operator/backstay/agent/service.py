@@ -19,12 +19,16 @@ from cryptography.x509.oid import NameOID
 from backstay.adapters.kube.client import KubeClient
 from backstay.adapters.kube.node_identity import NodeIdentity
 from backstay.adapters.node.durable import make_directory
+from backstay.adapters.node.supervision import Supervisor
 from backstay.adapters.system_clock import SystemClock
-from backstay.agent.assembly import Settings, assemble
+from backstay.agent.assembly import Program, Settings, assemble
+from backstay.core.planes import Plane
 from backstay.errors import Refused
 
 NODE_USER: Final = "system:node:"
 RENEWAL_SECONDS: Final = 30.0
+REBOOT: Final = ("systemctl", "reboot")
+BY_HAND: Final = "reboot the node by hand, the agent goes on after that"
 WATCHDOG_SHARE: Final = 3
 """So often within systemd's patience the agent says that it lives."""
 
@@ -48,10 +52,31 @@ async def serve(settings: Settings, kubeconfig: Path, server: str | None, announ
             node = assemble(settings, client, session, clock)
             announce(f"agent of {settings.node} follows {settings.commander.namespace}/{settings.commander.name}")
             async with asyncio.TaskGroup() as tasks:
-                others = (tasks.create_task(_renewals(identity, tls)), tasks.create_task(_watchdog()))
+                others = [tasks.create_task(_renewals(identity, tls)), tasks.create_task(_watchdog())]
+                if isinstance(settings.firmware, Program):
+                    supervisor = Supervisor(settings.data / Plane.FIRMWARE / "current")
+                    others.append(tasks.create_task(supervisor.run()))
                 await node.run()
                 for task in others:
                     task.cancel()
+    await reboot()
+
+
+async def reboot() -> None:
+    """Let the node reboot; when this returns it is on its way down.
+
+    Raises:
+        Refused: it cannot be told to.
+    """
+    log.warning("the node reboots to change its system")
+    try:
+        process = await asyncio.create_subprocess_exec(*REBOOT)
+    except OSError as error:
+        raise Refused(
+            f"the node cannot be rebooted: {error}; reboot it by hand, the agent goes on after that"
+        ) from error
+    if status := await process.wait():
+        raise Refused(f"{' '.join(REBOOT)} ended with {status}; {BY_HAND}")
 
 
 @contextmanager

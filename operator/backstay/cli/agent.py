@@ -3,17 +3,32 @@
 import asyncio
 import logging
 import signal
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from backstay.agent.assembly import Firmware
 
 app = typer.Typer(help="Run the agent of a Linux node, and read its journal.", no_args_is_help=True)
 
 DATA = Path("/var/lib/backstay")
+MANIFESTS = Path("/var/lib/rancher/k3s/agent/pod-manifests")
 KUBECONFIG = Path("/var/lib/rancher/k3s/agent/kubelet.kubeconfig")
 COMMANDER = Path("/etc/backstay/device")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class FirmwareKind(StrEnum):
+    """What `--firmware` takes."""
+
+    NONE = "none"
+    POD = "pod"
+    PROGRAM = "program"
+    SYSTEM = "system"
+
 
 Data = Annotated[Path, typer.Option(help="Where the agent keeps its journal, artifacts, models and configs.")]
 
@@ -37,6 +52,16 @@ def run(
         str | None,
         typer.Option(help="URL of the API server. Absent: the kubeconfig's, on K3s a local balancer."),
     ] = None,
+    firmware: Annotated[
+        FirmwareKind,
+        typer.Option(help="What the node's firmware is: a static Pod, a program, the whole system, or none."),
+    ] = FirmwareKind.NONE,
+    manifests: Annotated[
+        Path, typer.Option(help="With --firmware pod: the kubelet's directory of static Pods.")
+    ] = MANIFESTS,
+    pod: Annotated[
+        str | None, typer.Option(help="With --firmware pod: the name of the one Pod that is changed.")
+    ] = None,
     data: Data = DATA,
     keys: Annotated[Path | None, typer.Option(help="Directory of public keys that must have signed artifacts.")] = None,
     inference_url: Annotated[
@@ -54,6 +79,7 @@ def run(
         commander=read_commander(commander),
         node=node or "",
         data=data,
+        firmware=_firmware(firmware, manifests, pod),
         boot=BOOT_ID.read_text(encoding="ascii").strip(),
         keys={} if keys is None else load_keys(keys),
         inference_url=inference_url,
@@ -86,3 +112,19 @@ def journal(data: Data = DATA) -> None:
         print(f"{plane}: {found.progress.state}{step}{f': {cause}' if cause else ''}")
     if not memory.planes:
         print(f"nothing has been changed on this node yet, as far as {data} tells")
+
+
+def _firmware(kind: FirmwareKind, manifests: Path, pod: str | None) -> "Firmware | None":
+    from backstay.agent.assembly import Program, StaticPod, SystemImage
+
+    match kind:
+        case FirmwareKind.NONE:
+            return None
+        case FirmwareKind.PROGRAM:
+            return Program()
+        case FirmwareKind.SYSTEM:
+            return SystemImage()
+        case FirmwareKind.POD if pod:
+            return StaticPod(manifests, pod)
+        case _:
+            raise typer.BadParameter("--firmware pod needs the name of the Pod", param_hint="--pod")

@@ -1,13 +1,15 @@
 """What a node could not keep running on its own is refused, each thing by its name."""
 
 import copy
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from backstay.adapters.node.pod_manifest import LONGEST_BYTES, read_pod
+from backstay.adapters.node.pod_manifest import LONGEST_BYTES, read_pod, runs
 from backstay.ports.installer import CannotInstall
 
 IMAGE = f"registry.example/vision@sha256:{'a' * 64}"
@@ -99,3 +101,18 @@ def test_pod_is_refused_with_every_fault_when_there_are_several() -> None:
 )
 def test_text_is_refused_when_it_is_not_one_plain_document(payload: bytes, named: str) -> None:
     assert named in refusal(payload)
+
+
+@pytest.mark.parametrize(
+    ("change", "is_same"),
+    [({}, True), ({"image": "registry.example/other@sha256:" + "1" * 64}, False), ({"command": ["/bin/false"]}, False)],
+)
+def test_pod_is_the_manifests_when_a_container_would_notice_no_difference(
+    tmp_path: Path, change: dict[str, object], is_same: bool
+) -> None:
+    container = {"name": "vision", "image": "registry.example/vision@sha256:" + "0" * 64, "command": ["/bin/true"]}
+    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "vision"}, "spec": {"containers": [container]}}
+    (tmp_path / "vision.yaml").write_text(json.dumps(manifest))
+    shown = {**container, "resources": {}, "imagePullPolicy": "IfNotPresent", **change}
+    assert runs(tmp_path / "vision.yaml", {"spec": {"containers": [shown], "nodeName": "box-1"}}) is is_same
+    assert not runs(tmp_path / "nothing.yaml", {"spec": {"containers": [shown]}})

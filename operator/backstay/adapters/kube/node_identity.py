@@ -7,6 +7,7 @@ Source: https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/, https://
 """
 
 import ssl
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ class NodeIdentity:
     cert_file: str | None
     key_file: str | None
     verify_ssl: bool = True
+    authority: str | None = None
+    """Whom to trust, as PEM, where the kubeconfig holds it itself."""
 
     @classmethod
     def read(cls, kubeconfig: Path, server: str | None = None) -> Self:
@@ -41,12 +44,14 @@ class NodeIdentity:
             context = _named(document["contexts"], document["current-context"])["context"]
             cluster = _named(document["clusters"], context["cluster"])["cluster"]
             user = _named(document["users"], context["user"])["user"]
-            files = [cluster["certificate-authority"], user["client-certificate"], user["client-key"]]
-            authority, certificate, key = (str(kubeconfig.parent / name) for name in files)
-            return cls(server or str(cluster["server"]), authority, certificate, key)
+            certificate, key = (str(kubeconfig.parent / user[name]) for name in ("client-certificate", "client-key"))
+            host, inline = server or str(cluster["server"]), cluster.get("certificate-authority-data")
+            if inline is not None:
+                return cls(host, None, certificate, key, authority=b64decode(inline, validate=True).decode("ascii"))
+            return cls(host, str(kubeconfig.parent / cluster["certificate-authority"]), certificate, key)
         except OSError as error:
             raise Refused(f"the kubeconfig {kubeconfig} cannot be read: {error}; name the kubelet's own") from error
-        except (yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
+        except (yaml.YAMLError, KeyError, TypeError, ValueError, StopIteration) as error:
             raise Refused(
                 f"the kubeconfig {kubeconfig} does not name a server and files of certificates, as a kubelet's does:"
                 f" {error!r}"
@@ -63,7 +68,7 @@ class NodeIdentity:
             Refused: the files cannot be read.
         """
         try:
-            context = ssl.create_default_context(cafile=self.ssl_ca_cert)
+            context = ssl.create_default_context(cafile=self.ssl_ca_cert, cadata=self.authority)
             self.renew(context)
         except (OSError, ssl.SSLError) as error:
             raise Refused(f"the node's certificates cannot be read: {error}; is the kubelet set up?") from error

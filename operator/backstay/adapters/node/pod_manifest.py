@@ -11,6 +11,7 @@ https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import yaml
@@ -68,6 +69,7 @@ _CONTAINER: Final = {
 }
 _VOLUME: Final = {"name", "downwardAPI", "emptyDir", "hostPath"}
 _VALUE: Final = {"fieldRef", "resourceFieldRef"}
+_NOTICED: Final = ("name", "image", "command", "args", "env")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,14 @@ def read_pod(payload: bytes) -> PodManifest:
     Raises:
         CannotInstall: it is not a Pod that a node can keep running on its own, with every reason why.
     """
+    document = _parsed(payload)
+    if faults := tuple(_faults(document)):
+        raise _rejected("; ".join(faults))
+    images = tuple(container["image"] for _, container in _containers(document["spec"]))
+    return PodManifest(document["metadata"]["name"], images)
+
+
+def _parsed(payload: bytes) -> Mapping[str, Any]:
     if len(payload) > LONGEST_BYTES:
         raise _rejected(f"it has {len(payload)} bytes, and a Pod's manifest at most {LONGEST_BYTES}")
     try:
@@ -107,10 +117,24 @@ def read_pod(payload: bytes) -> PodManifest:
         raise _rejected(f"it is not one document of plain YAML or JSON: {error}") from error
     if not isinstance(document, dict) or (document.get("apiVersion"), document.get("kind")) != ("v1", "Pod"):
         raise _rejected("its apiVersion and kind are not v1 and Pod")
-    if faults := tuple(_faults(document)):
-        raise _rejected("; ".join(faults))
-    images = tuple(container["image"] for _, container in _containers(document["spec"]))
-    return PodManifest(document["metadata"]["name"], images)
+    return document
+
+
+def runs(manifest: Path, pod: Mapping[str, Any]) -> bool:
+    """Tell whether a Pod as the API shows it is the manifest's: the kubelet takes a while to follow a change.
+
+    What a container would notice is compared: its image, command, arguments and environment. A manifest that cannot be
+    read has no Pod. Blocking.
+    """
+    try:
+        wanted = _parsed(manifest.read_bytes())
+    except (OSError, CannotInstall):
+        return False
+    return _essence(wanted.get("spec") or {}) == _essence(pod.get("spec") or {})
+
+
+def _essence(spec: Mapping[str, Any]) -> list[list[Any]]:
+    return [[container.get(name) or None for name in _NOTICED] for _, container in _containers(spec)]
 
 
 def _rejected(detail: str) -> CannotInstall:
