@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -103,20 +102,23 @@ def test_chip_is_provisioned_whole_or_not_at_all(tmp_path: Path) -> None:
     assert not (tmp_path / "cam-1.new").exists()
 
 
-def test_esp32_simulate_ends_cleanly_when_it_gets_sigterm(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from backstay.cli.main import main; main()", "esp32", "simulate"]
+@pytest.mark.parametrize(("options", "files"), [((), 3), (("--in-memory",), 0)])
+def test_esp32_simulate_ends_cleanly_when_it_gets_sigterm(options: tuple[str, ...], files: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from backstay.cli.main import main; main()", "esp32", "simulate", *options]
     with subprocess.Popen(
         [*command, "--fleet", str(fleet_file(tmp_path)), "--directory", str(tmp_path / "flash")],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     ) as process:
-        until = time.monotonic() + 30
-        while len(list((tmp_path / "flash").glob("*.flash"))) < 3:
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        time.sleep(0.5)
+        assert process.stderr is not None
+        booted = 0
+        while booted < 3:
+            line = process.stderr.readline()
+            assert line, "the simulator ended"
+            booted += b"PowerOn: boots ota_0" in line
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
-        assert process.stdout is not None
-        assert b"stopped" in process.stdout.read()
+        out, _ = process.communicate(timeout=10)
+        assert process.returncode == 0
+        assert b"stopped" in out
+    assert len(list((tmp_path / "flash").glob("*.flash"))) == files

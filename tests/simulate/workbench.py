@@ -108,8 +108,8 @@ def order(
 class Bench:
     """One device on the bench; its clock goes on only when it is told, and starts anew at each boot."""
 
-    def __init__(self, cells: bytes | None = None) -> None:
-        self.flash = Flash(bytearray(cells or factory_chip()))
+    def __init__(self, cells: bytes | None = None, *, flash: Flash | None = None) -> None:
+        self.flash = flash or Flash(bytearray(cells or factory_chip()))
         self.resets: list[ResetCause] = []
         self.now = 0.0
         self.app = self.power_on()
