@@ -1,11 +1,12 @@
-"""How often the API server was written to for each device, counted from its own audit log.
+"""How often the API server was written to for each device and step, counted from its own audit log.
 
-Each write is put down to the step that the object names in `spec.desired` once it is written: 0 before the first. So a
-device's first reports count apart, and the operator's order counts for the step that it orders.
+The operator's orders divide a device's life: its n-th spec write begins step n, and the status writes until the next
+one count for it. What comes before the first, a device's first reports, is step 0. An order that is written twice so
+looks like one step more; whoever counts knows how many steps there were.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +14,6 @@ from typing import Any, Final
 import orjson
 
 BEFORE_ANY_STEP: Final = 0
-SPEC_MOST: Final = 1
 STATUS_MOST: Final = 2
 _CHANGES: Final = frozenset({"update", "patch"})
 _REFUSED: Final = 300
@@ -24,68 +24,70 @@ class Write:
     """One write of one EdgeDevice."""
 
     device: str
-    step: int
     to_status: bool
-    taken: bool
+    taken: bool = True
     """Whether the API server took it."""
-    by: str
+    received: str = ""
+    """When it came in, as the API server writes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Writes that were taken, by device and step, and how many were not."""
+    """Writes that were taken, and how many were not."""
 
-    spec: Counter[tuple[str, int]] = field(default_factory=Counter)
+    spec: Counter[str] = field(default_factory=Counter)
+    """By device: one for each step is what there should be."""
     status: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """By device and step."""
     refused: int = 0
 
-    def steps(self) -> list[int]:
-        """The numbers of the steps that were ordered."""
-        return sorted({step for _, step in (*self.spec, *self.status)} - {BEFORE_ANY_STEP})
+    def in_step(self, step: int) -> list[int]:
+        """The status writes of each device that had any in this step."""
+        return [count for (_, found), count in self.status.items() if found == step]
 
-    def excess(self) -> list[str]:
-        """What was written more often than it may be, in words; empty if nothing was."""
-        limits = ((self.spec, SPEC_MOST, "spec"), (self.status, STATUS_MOST, "status"))
-        return [
-            f"{device}: {count} {what} writes in step {step}, at most {most} are allowed"
-            for counter, most, what in limits
-            for (device, step), count in sorted(counter.items())
-            if step != BEFORE_ANY_STEP and count > most
+    def excess(self, steps: int) -> list[str]:
+        """What was written more often than so many steps allow, in words; empty if nothing was."""
+        orders = [
+            f"{device}: {count} spec writes in {steps} steps, at most one each is allowed"
+            for device, count in sorted(self.spec.items())
+            if count > steps
         ]
+        answers = [
+            f"{device}: {count} status writes in step {step}, at most {STATUS_MOST} are allowed"
+            for (device, step), count in sorted(self.status.items())
+            if step != BEFORE_ANY_STEP and count > STATUS_MOST
+        ]
+        return orders + answers
 
 
-def writes_in(audit_log: Path, namespace: str) -> Iterator[Write]:
-    """Read the writes of the EdgeDevices of a namespace, in the order in which they were answered."""
+def writes_in(audit_log: Path, namespace: str) -> list[Write]:
+    """Read the writes of the EdgeDevices of a namespace, in the order in which they came in."""
+    found = []
     with audit_log.open("rb") as lines:
         for line in lines:
             event = orjson.loads(line)
             about = event.get("objectRef", {})
-            if about.get("resource") == "edgedevices" and about.get("namespace") == namespace:
-                yield from _write(event, about)
+            if about.get("resource") == "edgedevices" and about.get("namespace") == namespace and _changes(event):
+                taken = event["responseStatus"]["code"] < _REFUSED
+                to_status = about.get("subresource") == "status"
+                found.append(Write(about["name"], to_status, taken, event["requestReceivedTimestamp"]))
+    return sorted(found, key=lambda write: write.received)
 
 
 def counted(writes: Iterable[Write]) -> Counts:
     """Count them."""
-    spec: Counter[tuple[str, int]] = Counter()
+    spec: Counter[str] = Counter()
     status: Counter[tuple[str, int]] = Counter()
     refused = 0
     for write in writes:
         if not write.taken:
             refused += 1
-            continue
-        (status if write.to_status else spec)[write.device, write.step] += 1
+        elif write.to_status:
+            status[write.device, spec[write.device]] += 1
+        else:
+            spec[write.device] += 1
     return Counts(spec, status, refused)
 
 
-def _write(event: dict[str, Any], about: dict[str, Any]) -> Iterator[Write]:
-    if event["verb"] not in _CHANGES or event["stage"] != "ResponseComplete":
-        return
-    found = event.get("responseObject", {})
-    desired = (found.get("spec") or {}).get("desired") or {}
-    yield Write(
-        device=about["name"],
-        step=int((desired.get("step") or {}).get("number", BEFORE_ANY_STEP)),
-        to_status=about.get("subresource") == "status",
-        taken=event["responseStatus"]["code"] < _REFUSED,
-        by=event["user"]["username"],
-    )
+def _changes(event: dict[str, Any]) -> bool:
+    return event["verb"] in _CHANGES and event["stage"] == "ResponseComplete"

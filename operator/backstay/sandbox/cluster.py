@@ -60,13 +60,20 @@ class Sandbox:
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, directory: Path | None = None, *, audit: bool = True, nodes: int = 0, keep: bool = False
+        cls,
+        directory: Path | None = None,
+        *,
+        audit: bool = True,
+        audit_bodies: bool = True,
+        nodes: int = 0,
+        keep: bool = False,
     ) -> AsyncIterator["Sandbox"]:
         """Run a whole sandbox, ready for use, until the block ends; its nodes are `node-1` and so on.
 
         Logs, kubeconfigs and the audit log are in `directory` and stay there; without one they are in a temporary
-        directory, which stays only if the block fails. With `keep` the processes go on after the block, unless it was
-        interrupted, and `backstay sandbox down --directory …` ends them.
+        directory, which stays only if the block fails. Without `audit_bodies` the audit log says who wrote to what, and
+        not what was written, which costs the API server less. With `keep` the processes go on after the block, unless
+        it was interrupted, and `backstay sandbox down --directory …` ends them.
 
         Raises `ComponentFailed` if a component dies or does not become ready, `Refused` if a sandbox is up in
         `directory` already or the Kubernetes programs are not built.
@@ -74,7 +81,7 @@ class Sandbox:
         async with _lifetime(
             cls,
             directory,
-            lambda sandbox: sandbox._start_cluster(audit=audit, nodes=nodes),
+            lambda sandbox: sandbox._start_cluster(audit=audit, bodies=audit_bodies, nodes=nodes),
             keep=keep,
         ) as sandbox:
             yield sandbox
@@ -227,14 +234,14 @@ class Sandbox:
         """Run until a component ends that nobody stopped, and raise `ComponentFailed` then."""
         await self._supervisor.watch()
 
-    async def _start_cluster(self, *, audit: bool, nodes: int) -> None:
+    async def _start_cluster(self, *, audit: bool, bodies: bool, nodes: int) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._start_control_plane(audit=audit))
+            group.create_task(self._start_control_plane(audit=audit, bodies=bodies))
             self._start_neighbours(group)
         for number in range(nodes):
             await self.add_node(f"node-{number + 1}")
 
-    async def _start_control_plane(self, *, audit: bool) -> None:
+    async def _start_control_plane(self, *, audit: bool, bodies: bool) -> None:
         places, ports, binaries, start = (
             self._places,
             self._ports,
@@ -250,7 +257,7 @@ class Sandbox:
         _write_kubeconfig(controllers, components.kubeconfig(self.api_url, self.ca, user))
         self.audit_log = places.audit_log if audit else None
         await start(components.etcd(places, credentials, ports))
-        await start(components.api_server(binaries, places, credentials, ports, audit=audit))
+        await start(components.api_server(binaries, places, credentials, ports, audit=audit, bodies=bodies))
         await start(components.controller_manager(binaries, places, credentials, ports, controllers))
 
     async def _adopt_cluster(self, kubeconfig: Path) -> None:

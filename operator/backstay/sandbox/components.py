@@ -93,6 +93,7 @@ def api_server(
     ports: Ports,
     *,
     audit: bool,
+    bodies: bool = True,
 ) -> Component:
     """The Kubernetes API."""
     url = f"https://127.0.0.1:{ports.api}"
@@ -124,7 +125,7 @@ def api_server(
         f"--service-account-key-file={credentials.service_account_key}",
         f"--service-account-signing-key-file={credentials.service_account_key}",
         "--profiling=false",
-        *(_audit_flags(places) if audit else ()),
+        *(_audit_flags(places, bodies=bodies) if audit else ()),
     )
     return Component("kube-apiserver", command, Endpoint(url, "/readyz", str(credentials.ca)))
 
@@ -289,7 +290,7 @@ def _authentication() -> dict[str, Any]:
     }
 
 
-def _audit_flags(places: Places) -> tuple[str, ...]:
+def _audit_flags(places: Places, *, bodies: bool) -> tuple[str, ...]:
     writes = ["create", "update", "patch", "delete", "deletecollection"]
     ours = [f"{name}{suffix}" for name in OUR_RESOURCES for suffix in ("", "/status")]
     policy = {
@@ -299,7 +300,7 @@ def _audit_flags(places: Places) -> tuple[str, ...]:
         "omitManagedFields": True,
         "rules": [
             {
-                "level": "RequestResponse",
+                "level": "RequestResponse" if bodies else "Metadata",
                 "verbs": writes,
                 "resources": [{"group": "backstay.dev", "resources": ours}],
             },

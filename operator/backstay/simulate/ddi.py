@@ -22,6 +22,8 @@ from backstay.simulate.deployment import BadDeployment
 
 _REQUEST_SECONDS: Final = 10.0
 _CHUNK_BYTES: Final = 16 * 1024
+_REQUESTS_AT_ONCE: Final = 2
+"""A device talks and downloads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,11 @@ class DdiClient:
     Every method raises `Unavailable` when the bridge cannot be reached or is busy, and `Refused` when it says no.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, base: URL, token: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, base: URL, token: str, turns: asyncio.Semaphore | None = None
+    ) -> None:
         self._session, self._base = session, base
+        self._turns = turns or asyncio.Semaphore(_REQUESTS_AT_ONCE)
         self._authorization = {"Authorization": f"TargetToken {token}"}
         self._etag: str | None = None
         self._polled = Poll()
@@ -108,7 +113,9 @@ class DdiClient:
         if body is not None:
             sent["Content-Type"], data = "application/json", orjson.dumps(body)
         try:
+            # Whoever waits for its turn has not begun; a time that ran meanwhile would only make it ask again.
             async with (
+                self._turns,
                 asyncio.timeout(_REQUEST_SECONDS),
                 self._session.request(method, url, headers=sent, data=data) as response,
             ):

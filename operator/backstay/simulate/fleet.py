@@ -32,8 +32,8 @@ from backstay.simulate.image import verify_image
 from backstay.simulate.report import AGENT
 from backstay.simulate.serving import Digits
 
-_CONNECTIONS: Final = 1000
-"""At once, for all devices together; they take turns, because most of the time they have nothing to say."""
+_REQUESTS_AT_ONCE: Final = 200
+"""For all devices together; they take turns, because most of the time they have nothing to say."""
 _KEEPALIVE_SECONDS: Final = 20.0
 """Less than a bridge waits on a silent connection, or a request would meet the end of its connection."""
 _FIELDS: Final = {"bridge", "namespace", "digits", "factory", "devices", "watchdog_seconds"}
@@ -82,7 +82,7 @@ class Fleet:
 
     async def run(self, directory: Path, chips: Chips, spread_seconds: float = 0.0) -> None:
         """Switch every device on, one after the other over so many seconds, and run them until cancelled."""
-        connector = aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEEPALIVE_SECONDS)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS)
         async with (
             aiohttp.ClientSession(connector=connector, headers={"User-Agent": AGENT}) as session,
             asyncio.TaskGroup() as tasks,
@@ -95,11 +95,12 @@ class Fleet:
 
     def devices(self, chips: Chips, session: aiohttp.ClientSession) -> tuple[Esp32, ...]:
         """Make the devices, each on its own flash."""
+        turns = asyncio.Semaphore(_REQUESTS_AT_ONCE)
         return tuple(
             Esp32(
                 member.name,
                 chips(member.name),
-                DdiClient(session, member.base, member.token),
+                DdiClient(session, member.base, member.token, turns),
                 self.digits,
                 watchdog_seconds=self.watchdog_seconds,
             )
