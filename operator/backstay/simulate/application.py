@@ -160,6 +160,12 @@ class Application:
         """The bridge answered."""
         self.board.evidence.connected = True
 
+    @property
+    def waits_for_bridge(self) -> bool:
+        """A trial cannot end well before the bridge answers again."""
+        on_trial = any(progress.state is PlaneState.PENDING_CONFIRM for progress in self.progress.values())
+        return on_trial and not self.board.evidence.connected
+
     def health(self) -> tuple[ProbeResult, ...]:
         """Run the probes of the newest order of each plane, for the record; nothing is confirmed by it.
 

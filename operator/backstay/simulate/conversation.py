@@ -18,7 +18,7 @@ _REPORT_SECONDS: Final = 2.0
 _ANSWER_AGAIN_SECONDS: Final = 5.0
 _BACKOFF_SECONDS_MAX: Final = 10.0
 _NEWS_SECONDS: Final = 0.25
-"""How long news waits that came up while the device was speaking."""
+"""How long waits what came up while the device was speaking: news, or a trial that wants the bridge's answer."""
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,8 @@ class Conversation:
             await self._client.send("PUT", link, {"mode": "merge", "data": data})
         if link := poll.links.get("deploymentBase"):
             await self._answer(link)
-        return min(poll.sleep_seconds, _NEWS_SECONDS) if self._life.app.news else poll.sleep_seconds
+        soon = self._life.app.news or self._life.app.waits_for_bridge
+        return min(poll.sleep_seconds, _NEWS_SECONDS) if soon else poll.sleep_seconds
 
     async def _deploy(self, link: str) -> None:
         """Take up the step that the bridge offers; nothing begins before the bridge has heard that it begins."""
