@@ -125,6 +125,9 @@ def plan(*artifacts: ArtifactDescription, soak: str) -> Json:
             {"name": "canary", "size": "10%", "soak": soak, "inFlight": "100%"},
             {"name": "everyone", "size": "100%", "soak": soak, "inFlight": "50%"},
         ],
+        # On a machine that is busy with other things devices wait long for one another, and no release is to blame.
+        "deadlines": {"firmware": "2h", "model": "2h", "config": "2h"},
+        "confirmWindow": {"firmware": "30m", "model": "30m", "config": "30m"},
         "stabilityWindow": soak,
     }
     return _object("ReleasePlan", PLAN, spec)
