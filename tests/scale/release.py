@@ -27,8 +27,8 @@ from backstay.sandbox import Sandbox
 from backstay.sandbox.state import State
 from demo.processes import Processes
 from tests.scale.measuring import machine
-from tests.scale.serving import OUT, ROOT, cpu_seconds, resident_mib
 from tests.scale.released import NAMESPACES, PLAN, Tenant, plan, pushed, running
+from tests.scale.serving import OUT, ROOT, cpu_seconds, resident_mib
 from tests.scale.writes import Counts, counted, writes_in
 
 Json = dict[str, Any]
