@@ -645,3 +645,15 @@ async def test_step_that_a_device_ends_in_other_words_has_failed(world, executio
     assert await world.feedback(1, execution) == 200
     assert world.model()["state"] == "Failed"
     assert world.model()["reason"].startswith(reason)
+
+
+@pytest.mark.parametrize("execution", ["proceeding", "closed", "rejected"])
+async def test_next_step_is_not_heard_of_before_the_replaced_one_was_given_up(world, execution):
+    await begun(world, 1)
+    world.order(2)
+    assert await world.feedback(2, execution, "success") == 404
+    assert (world.model()["state"], world.model()["step"]) == ("Downloading", 1)
+    assert await world.feedback(1, "closed", "failure", "NoSpace") == 200
+    assert world.model()["reason"] == "NoSpace"
+    assert await world.feedback(2, execution, "success") == 200
+    assert world.model()["step"] == 2

@@ -126,6 +126,9 @@ class Steps:
             step = record.step
             if step is not None and step.number == number:
                 if not record.device.answered:
+                    if record.superseded():
+                        # It was not offered yet: written down now, it would hide how the one before it ended.
+                        raise self._no_action(record, number)
                     await self._take_current(record, step, feedback)
                     self._sessions.of(record.name).said(number, feedback.details)
             elif (old := record.superseded()) and old[1].step == number:
