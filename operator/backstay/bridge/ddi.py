@@ -28,12 +28,12 @@ from backstay.bridge.metrics import BridgeMetrics
 from backstay.bridge.newcomers import Newcomers
 from backstay.bridge.records import ServedDevice
 from backstay.bridge.sessions import Sessions
-from backstay.bridge.steps import NUMBER_FORM, UNKNOWN, Steps
+from backstay.bridge.steps import UNKNOWN, Steps
 from backstay.bridge.view import View
 from backstay.ports.clock import Clock
 
 _HISTORY: Final = re.compile(r"-1|[0-9]{1,3}")
-_NUMBER: Final = re.compile(NUMBER_FORM)
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,15}")
 
 DeviceHandler = Callable[[web.Request, ServedDevice], Awaitable[web.StreamResponse]]
 

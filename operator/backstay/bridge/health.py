@@ -29,17 +29,11 @@ LOWEST: Final[Mapping[str, float]] = {
 _HIGHEST: Final = {"inference_accuracy": 1.0}
 HIGHEST: Final = 1e15
 
-DIGEST_FORM: Final = "sha256:[0-9a-f]{64}"
-NAME_FORM: Final = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-SLOT_FORM: Final = "[0-9A-Za-z_.-]{0,32}"
-AGENT_FORM: Final = "[ -~]{0,128}"
-OTADATA_FORM: Final = "(?:[0-9a-fA-F]{128})?"
-
-_DIGEST: Final = re.compile(DIGEST_FORM)
-_NAME: Final = re.compile(NAME_FORM)
-_SLOT: Final = re.compile(SLOT_FORM)
-_AGENT: Final = re.compile(AGENT_FORM)
-_OTADATA: Final = re.compile(OTADATA_FORM)
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_SLOT: Final = re.compile(r"[0-9A-Za-z_.-]{0,32}")
+_AGENT: Final = re.compile(r"[ -~]{0,128}")
+_OTADATA: Final = re.compile(r"(?:[0-9a-fA-F]{128})?")
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e\xa0-\U0010ffff]")
 
 
@@ -114,7 +108,7 @@ def printable(text: str, longest: int) -> str:
 
 def _planes(found: object) -> dict[Plane, PlaneReport]:
     known = set(Plane)
-    reports = as_object({} if found is None else found, "planes")
+    reports = as_object(found or {}, "planes")
     return {Plane(name): _plane(report, f"planes.{name}") for name, report in reports.items() if name in known}
 
 
@@ -139,7 +133,7 @@ def _digest(report: dict[str, Any], name: str, where: str) -> ContentDigest | No
 
 def _version(report: dict[str, Any], name: str, where: str) -> str:
     # Firmware may be called anything; a name for people is no reason to lose the digest beside it.
-    text = "" if report.get(name) is None else report[name]
+    text = report.get(name) or ""
     if not isinstance(text, str):
         raise MalformedBody(f"{where}.{name} must be a text")
     return intern(printable(text, LONGEST_VERSION))
@@ -177,7 +171,7 @@ def _probes(found: object) -> dict[str, bool]:
 
 
 def _resources(found: object) -> dict[str, float]:
-    figures = as_object({} if found is None else found, "resources")
+    figures = as_object(found or {}, "resources")
     return {name: float(figures[name]) for name in LOWEST if _can_be_true(name, figures.get(name))}
 
 

@@ -23,7 +23,6 @@ from backstay.adapters.oci.registry import OciRegistry
 from backstay.adapters.oci.transport import Transport
 from backstay.adapters.oci.verify import verifier_with
 from backstay.adapters.system_clock import SystemClock
-from backstay.bridge import openapi
 from backstay.bridge.contents import Contents
 from backstay.bridge.ddi import Ddi
 from backstay.bridge.downloads import Downloads
@@ -171,7 +170,6 @@ def assemble(
 
     application = web.Application(client_max_size=BODY_LIMIT_BYTES, middlewares=[errors_as_json(metrics.request)])
     application.add_routes(ddi.routes())
-    application.add_routes([web.get(openapi.PATH, partial(_published, openapi.encoded()))])
     scraped = application if settings.metrics_at is None else web.Application()
     scraped.add_routes([web.get("/metrics", exposition)])
     informer = Informer(
@@ -242,11 +240,6 @@ async def serve(settings: Settings, kubeconfig: Path | None, announce: Callable[
         address = await stack.enter_async_context(listening(bridge.application, settings.host, settings.port, door))
         announce(f"bridge {settings.gateway} listening on {address}")
         await running
-
-
-async def _published(document: bytes, _: web.Request) -> web.Response:
-    """The protocol's own description: it is the same for everybody, and tells nothing of anybody."""
-    return web.Response(body=document, content_type="application/json")
 
 
 @asynccontextmanager

@@ -30,8 +30,6 @@ from backstay.core.planes import ContentDigest, Plane
 from backstay.errors import NotFound
 from backstay.ports.clock import Clock
 
-NUMBER_FORM: Final = "[1-9][0-9]{0,15}"
-"""An action's id."""
 GONE: Final = "this action is over or was replaced; poll again"
 UNKNOWN: Final = "there is no such action; poll again"
 DELETED: Final = "the device is no longer known"
