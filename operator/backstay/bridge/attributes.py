@@ -26,7 +26,7 @@ def parse_attributes(body: object, known: dict[str, str]) -> dict[str, str]:
     """
     found = as_object(body, "the body")
     try:
-        mode = Mode(str(found.get("mode") or Mode.MERGE))
+        mode = Mode.MERGE if found.get("mode") is None else Mode(found["mode"])
     except ValueError as error:
         raise MalformedBody(f"mode must be one of {', '.join(Mode)}") from error
     given = {_key(key): _value(value) for key, value in as_object(found.get("data"), "data").items()}

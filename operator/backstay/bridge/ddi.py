@@ -20,12 +20,13 @@ from backstay.bridge.documents import (
     installed_document,
 )
 from backstay.bridge.downloads import Downloads
-from backstay.bridge.entrance import BASE, Problem, authorized, base_of, json_answer, read_json
+from backstay.bridge.entrance import BASE, Problem, all_of, authorized, base_of, go_on, json_answer, read_json
 from backstay.bridge.feedback import parse_feedback
 from backstay.bridge.health import parse_health
 from backstay.bridge.keys import TenantKey
 from backstay.bridge.metrics import BridgeMetrics
 from backstay.bridge.newcomers import Newcomers
+from backstay.bridge.ranges import is_known
 from backstay.bridge.records import ServedDevice
 from backstay.bridge.sessions import Sessions
 from backstay.bridge.steps import UNKNOWN, Steps
@@ -82,7 +83,9 @@ class Ddi:
             ("GET", artifacts, self._downloads.listing),
             ("GET", f"{artifacts}/{{filename}}", self._downloads.answer),
         )
-        return [web.route(method, path, self._for_device(handler)) for method, path, handler in routes]
+        return [
+            web.route(method, path, self._for_device(handler), expect_handler=go_on) for method, path, handler in routes
+        ]
 
     def _for_device(self, handler: DeviceHandler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def answer(request: web.Request) -> web.StreamResponse:
@@ -116,7 +119,7 @@ class Ddi:
         if session.poll is None or session.poll[0] != told:
             session.poll = told, told.body()
         body, etag = session.poll[1]
-        if etag in [found.strip().removeprefix("W/") for found in request.headers.get("If-None-Match", "").split(",")]:
+        if is_known(etag, all_of(request, "If-None-Match") or ""):
             return web.Response(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": etag})
         return web.Response(body=body, content_type="application/json", headers={"ETag": etag})
 

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from backstay.bridge.contents import Contents, Ready
 from backstay.bridge.documents import artifact_document, filename_of
-from backstay.bridge.entrance import Problem, base_of, json_answer
+from backstay.bridge.entrance import Problem, all_of, base_of, json_answer
 from backstay.bridge.limits import DOWNLOADS_AT_ONCE
 from backstay.bridge.metrics import BridgeMetrics
 from backstay.bridge.ranges import Part, Unsatisfiable, condition_of, part_of
@@ -39,7 +39,7 @@ class Downloads:
         if filename.endswith(MD5_SUFFIX):
             return web.Response(text=f"{ready.md5}  {filename.removesuffix(MD5_SUFFIX)}\n")
         etag = f'"sha256:{ready.sha256}"'
-        if (condition := condition_of(etag, request.headers)) is not None:
+        if (condition := condition_of(etag, all_of(request, "If-Match"), all_of(request, "If-None-Match"))) is not None:
             return web.Response(status=condition, headers={"ETag": etag})
         headers = {"ETag": etag, "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
         if request.method == "HEAD":

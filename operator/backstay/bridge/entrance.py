@@ -6,6 +6,7 @@ one and the same answer.
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +14,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler, Middleware
 from yarl import URL
 
@@ -28,6 +29,8 @@ BODY_LIMIT_BYTES: Final = 64 * 1024
 BODY_TIMEOUT_SECONDS: Final = 10.0
 RETRY_AFTER_SECONDS: Final = 1
 
+_HOST: Final = re.compile(r"(?:[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+
 log = logging.getLogger(__name__)
 
 
@@ -40,9 +43,11 @@ class Problem(Exception):
         self.message = message
 
 
-def problem_answer(status: int, message: str) -> web.Response:
+def problem_answer(status: int, message: str, *, allow: str | None = None) -> web.Response:
     """An error as hawkBit writes it."""
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in _COME_AGAIN else {}
+    if allow is not None:
+        headers["Allow"] = allow
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "TargetToken"
     code = HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
@@ -72,10 +77,31 @@ async def read_json(request: web.Request) -> object:
         raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, limit) from error
     except TimeoutError as error:
         raise Problem(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from error
+    except web.RequestPayloadError as error:
+        raise MalformedBody(
+            "the body is not encoded as its headers say: Content-Encoding, Transfer-Encoding"
+        ) from error
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise MalformedBody(f"the body is not JSON: {error}") from error
+
+
+async def go_on(request: web.Request) -> None:
+    """Tell a client to go on that waits for it; any other expectation is let pass.
+
+    Source: RFC 9110, section 10.1.1
+    """
+    if request.version >= HttpVersion11 and request.headers.get("Expect", "").strip().lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # That was not the answer yet: an error may still be sent.
+        request.writer.output_size = 0
+
+
+def all_of(request: web.Request, name: str) -> str | None:
+    """A header that is a list, also where it comes in several lines; None where it does not come at all."""
+    found = request.headers.getall(name, None)
+    return None if found is None else ",".join(found)
 
 
 def base_of(request: web.Request) -> str:
@@ -90,10 +116,13 @@ def base_of(request: web.Request) -> str:
 
 @lru_cache(maxsize=64)
 def _origin(scheme: str, host: str) -> str:
+    problem = Problem(HTTPStatus.BAD_REQUEST, "the header Host names no host")
+    if not _HOST.fullmatch(host):
+        raise problem
     try:
         return str(URL(f"{scheme}://{host}").origin())
     except ValueError as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, "the header Host names no host") from error
+        raise problem from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +134,9 @@ class Unknown:
 
 def authorized(view: View, key: bytes, request: web.Request) -> ServedDevice | Unknown | None:
     """The device that may speak here by this request, or None."""
-    credential = parse_authorization(request.headers.get("Authorization"))
+    # Whoever carries two could be one device to a proxy and another one here.
+    found = request.headers.getall("Authorization", [])
+    credential = parse_authorization(found[0]) if len(found) == 1 else None
     name = request.match_info["device"]
     record = view.device(name)
     if credential is None or not key:
@@ -132,7 +163,7 @@ def errors_as_json(count: Callable[[str, int], None]) -> Middleware:
         except MalformedBody as error:
             answer = problem_answer(HTTPStatus.BAD_REQUEST, str(error))
         except web.HTTPException as error:
-            answer = problem_answer(error.status, error.reason)
+            answer = problem_answer(error.status, error.reason, allow=error.headers.get("Allow"))
         except BackstayError as error:
             # What went wrong behind the bridge is the operator's to read; the device only has to come again. The raw
             # path, because a decoded one may hold line breaks and so whole lines that the bridge never wrote.

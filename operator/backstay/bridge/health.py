@@ -108,7 +108,7 @@ def printable(text: str, longest: int) -> str:
 
 def _planes(found: object) -> dict[Plane, PlaneReport]:
     known = set(Plane)
-    reports = as_object(found or {}, "planes")
+    reports = as_object({} if found is None else found, "planes")
     return {Plane(name): _plane(report, f"planes.{name}") for name, report in reports.items() if name in known}
 
 
@@ -133,7 +133,9 @@ def _digest(report: dict[str, Any], name: str, where: str) -> ContentDigest | No
 
 def _version(report: dict[str, Any], name: str, where: str) -> str:
     # Firmware may be called anything; a name for people is no reason to lose the digest beside it.
-    text = report.get(name) or ""
+    text = report.get(name)
+    if text is None:
+        return ""
     if not isinstance(text, str):
         raise MalformedBody(f"{where}.{name} must be a text")
     return intern(printable(text, LONGEST_VERSION))
@@ -171,7 +173,7 @@ def _probes(found: object) -> dict[str, bool]:
 
 
 def _resources(found: object) -> dict[str, float]:
-    figures = as_object(found or {}, "resources")
+    figures = as_object({} if found is None else found, "resources")
     return {name: float(figures[name]) for name in LOWEST if _can_be_true(name, figures.get(name))}
 
 

@@ -1,6 +1,7 @@
 """The listening socket: plain or in TLS, with so many connections at once, none of which may be silent for long."""
 
 import asyncio
+import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -8,12 +9,24 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from backstay.bridge.limits import CONNECTIONS, SILENT_SECONDS
 from backstay.errors import Refused
 
 SHUTDOWN_SECONDS: Final = 2.0
 BACKLOG: Final = 1024
+
+log = logging.getLogger(__name__)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Tell whether a record is about this process; what a client says that is no HTTP may hold its token."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError | ConnectionError)
+
+
+log.addFilter(_is_ours)
 
 
 def _nobody_counts() -> None:
@@ -45,7 +58,11 @@ async def listening(application: web.Application, host: str, port: int, door: Do
     """
     door = door or Door()
     runner = web.AppRunner(
-        application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, keepalive_timeout=door.silent_seconds
+        application,
+        access_log=None,
+        logger=log,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+        keepalive_timeout=door.silent_seconds,
     )
     await runner.setup()
     try:

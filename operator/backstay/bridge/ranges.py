@@ -4,7 +4,6 @@ Source: RFC 9110, sections 13.1 (If-Match, If-None-Match, If-Range) and 14 (Rang
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -45,15 +44,19 @@ class Unsatisfiable:
         return f"bytes */{self.size}"
 
 
-def condition_of(etag: str, headers: Mapping[str, str]) -> HTTPStatus | None:
-    """The status that ends a request because of what the device has already, or thinks it has; None to go on."""
-    wanted = headers.get("If-Match")
+def condition_of(etag: str, wanted: str | None, known: str | None) -> HTTPStatus | None:
+    """The status that ends a request because of what the device has already, or thinks it has; None to go on.
+
+    `wanted` is If-Match, `known` is If-None-Match.
+    """
     if wanted is not None and etag not in _tags(wanted) and "*" not in _tags(wanted):
         return HTTPStatus.PRECONDITION_FAILED
-    known = headers.get("If-None-Match")
-    if known is not None and (etag in _tags(known.replace("W/", "")) or "*" in _tags(known)):
-        return HTTPStatus.NOT_MODIFIED
-    return None
+    return HTTPStatus.NOT_MODIFIED if known is not None and is_known(etag, known) else None
+
+
+def is_known(etag: str, known: str) -> bool:
+    """Whether an If-None-Match names this content."""
+    return etag in _tags(known.replace("W/", "")) or "*" in _tags(known)
 
 
 def _tags(header: str) -> list[str]:
