@@ -70,6 +70,7 @@ layers: setup
 generated: setup
 	$(VENV)/python -m backstay.api.crds --check
 	$(VENV)/python -m backstay.api.reference --check
+	$(VENV)/python -m backstay.bridge.openapi --check
 	$(VENV)/python scripts/import_graph.py --check
 	$(VENV)/python scripts/state_diagram.py --check
 

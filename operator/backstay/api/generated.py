@@ -21,6 +21,7 @@ class Generated:
     directory: Path
     files: Mapping[str, str]
     suffix: str
+    source: str = "the models in operator/backstay/api"
 
     def write(self, directory: Path) -> None:
         """Write every file."""
@@ -39,7 +40,7 @@ class Generated:
         wrong = sorted(str(directory / name) for name in names if self.files.get(name) != found.get(name))
         if wrong:
             message = (
-                f"not what the models in operator/backstay/api say: {', '.join(wrong)}; "
+                f"not what {self.source} say: {', '.join(wrong)}; "
                 f"run `{self.command} {directory}` and commit what changes"
             )
             raise Drift(message)

@@ -12,6 +12,8 @@ from aiohttp import web
 
 from backstay.bridge.attributes import parse_attributes
 from backstay.bridge.documents import (
+    FINISHED,
+    RUNNING,
     PollAnswer,
     cancel_document,
     confirmation_document,
@@ -33,8 +35,8 @@ from backstay.bridge.steps import UNKNOWN, Steps
 from backstay.bridge.view import View
 from backstay.ports.clock import Clock
 
-_HISTORY: Final = re.compile(r"-1|[0-9]{1,3}")
-_NUMBER: Final = re.compile(r"[1-9][0-9]{0,15}")
+HISTORY: Final = re.compile(r"-1|[0-9]{1,3}")
+NUMBER: Final = re.compile(r"[1-9][0-9]{0,15}")
 
 DeviceHandler = Callable[[web.Request, ServedDevice], Awaitable[web.StreamResponse]]
 
@@ -127,19 +129,19 @@ class Ddi:
         offer = await self._steps.offer_of(record, number_in(request))
         known = self._view.device(record.name) or record
         document = deployment_document(base_of(request), known, offer.step, offer.ordered, offer.content)
-        return json_answer(document | self._history(request, known, offer.step.number, "RUNNING"))
+        return json_answer(document | self._history(request, known, offer.step.number, RUNNING))
 
     async def _installed(self, request: web.Request, record: ServedDevice) -> web.Response:
         number, installed = number_in(request), record.installed()
         if installed is None or installed[0] != number:
             raise Problem(HTTPStatus.NOT_FOUND, UNKNOWN)
         document = installed_document(*installed)
-        return json_answer(document | self._history(request, record, number, "FINISHED"))
+        return json_answer(document | self._history(request, record, number, FINISHED))
 
     def _history(self, request: web.Request, record: ServedDevice, number: int, status: str) -> dict[str, object]:
         """As many messages as the device asks for: none by default, all with -1."""
         asked = request.query.get("actionHistory", "0")
-        if not _HISTORY.fullmatch(asked):
+        if not HISTORY.fullmatch(asked):
             raise Problem(HTTPStatus.BAD_REQUEST, "actionHistory must be a number of messages, or -1 for all")
         if (most := int(asked)) == 0:
             return {}
@@ -192,6 +194,6 @@ def number_in(request: web.Request) -> int:
     Raises:
         Problem: it is none that the bridge ever gives out.
     """
-    if not _NUMBER.fullmatch(text := request.match_info["number"]):
+    if not NUMBER.fullmatch(text := request.match_info["number"]):
         raise Problem(HTTPStatus.NOT_FOUND, UNKNOWN)
     return int(text)

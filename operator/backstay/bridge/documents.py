@@ -21,6 +21,10 @@ Json = dict[str, Any]
 DEFAULT_WINDOW: Final = "5m"
 """How long a device tries a content whose order does not say it."""
 
+FORCED: Final = "forced"
+RUNNING: Final = "RUNNING"
+FINISHED: Final = "FINISHED"
+
 _NOT_IN_FILENAMES: Final = re.compile(r"[^0-9A-Za-z.-]")
 
 
@@ -103,7 +107,7 @@ def installed_document(number: int, plane: Plane, installed: Assignment) -> Json
 def _deployment(plane: Plane, ordered: Assignment, artifact: Json) -> Json:
     """Both parts are forced: whether and when a device changes was decided before the step was offered."""
     chunk = {"part": str(plane), "version": ordered.version, "name": str(plane), "artifacts": [artifact]}
-    return {"download": "forced", "update": "forced", "chunks": [chunk]}
+    return {"download": FORCED, "update": FORCED, "chunks": [chunk]}
 
 
 def history_document(status: str, messages: Iterable[str]) -> Json:

@@ -26,14 +26,14 @@ LOWEST: Final[Mapping[str, float]] = {
     "temperature_celsius": -273.15,
 }
 """The figures that a device may report, each with the least that can be true."""
-_HIGHEST: Final = {"inference_accuracy": 1.0}
+HIGHEST_OF: Final = {"inference_accuracy": 1.0}
 HIGHEST: Final = 1e15
 
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
-_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_SLOT: Final = re.compile(r"[0-9A-Za-z_.-]{0,32}")
-_AGENT: Final = re.compile(r"[ -~]{0,128}")
-_OTADATA: Final = re.compile(r"(?:[0-9a-fA-F]{128})?")
+DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+PROBE_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+SLOT: Final = re.compile(r"[0-9A-Za-z_.-]{0,32}")
+AGENT: Final = re.compile(r"[ -~]{0,128}")
+OTADATA: Final = re.compile(r"(?:[0-9a-fA-F]{128})?")
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e\xa0-\U0010ffff]")
 
 
@@ -75,13 +75,13 @@ def parse_health(body: object) -> HealthReport:
         MalformedBody: a field has the wrong form.
     """
     report = as_object(body, "the report")
-    _text(report, "otadata", _OTADATA)
+    _text(report, "otadata", OTADATA)
     probes = _probes(report.get("probes"))
     return HealthReport(
         planes=_planes(report.get("planes")),
-        slot=_text(report, "slot", _SLOT),
+        slot=_text(report, "slot", SLOT),
         rollback_capable=_flag(report, "rollbackCapable"),
-        agent=_text(report, "agent", _AGENT),
+        agent=_text(report, "agent", AGENT),
         failing=tuple(sorted(name for name, passed in probes.items() if not passed)),
         probed=bool(probes),
         resources=_resources(report.get("resources")),
@@ -126,7 +126,7 @@ def _digest(report: dict[str, Any], name: str, where: str) -> ContentDigest | No
     text = report.get(name)
     if text is None or text == "":
         return None
-    if not isinstance(text, str) or not _DIGEST.fullmatch(text):
+    if not isinstance(text, str) or not DIGEST.fullmatch(text):
         raise MalformedBody(f"{where}.{name} must be sha256: and 64 hexadecimal digits")
     return ContentDigest(intern(text))
 
@@ -166,7 +166,7 @@ def _probes(found: object) -> dict[str, bool]:
     for index, item in enumerate(found):
         probe = as_object(item, f"probes[{index}]")
         name, passed = probe.get("name"), probe.get("passed")
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or not isinstance(passed, bool):
+        if not isinstance(name, str) or not PROBE_NAME.fullmatch(name) or not isinstance(passed, bool):
             raise MalformedBody(f"probes[{index}] needs a name in lower-case letters and digits, and passed")
         results[name] = passed and results.get(name, True)
     return results
@@ -181,7 +181,7 @@ def _can_be_true(name: str, value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     # Neither NaN nor infinity lies between two numbers.
-    return LOWEST[name] <= value <= _HIGHEST.get(name, HIGHEST)
+    return LOWEST[name] <= value <= HIGHEST_OF.get(name, HIGHEST)
 
 
 def _is_log(found: object) -> bool:

@@ -33,6 +33,7 @@ from backstay.bridge.keys import TenantKey
 from backstay.bridge.listening import Door, listening
 from backstay.bridge.metrics import CONTENT_TYPE, BridgeMetrics
 from backstay.bridge.newcomers import Newcomers
+from backstay.bridge.openapi.document import publication
 from backstay.bridge.publisher import Publisher
 from backstay.bridge.records import ServedDevice, device_record
 from backstay.bridge.series import DeviceSeries
@@ -169,7 +170,7 @@ def assemble(
         return answer
 
     application = web.Application(client_max_size=BODY_LIMIT_BYTES, middlewares=[errors_as_json(metrics.request)])
-    application.add_routes(ddi.routes())
+    application.add_routes([*ddi.routes(), publication()])
     scraped = application if settings.metrics_at is None else web.Application()
     scraped.add_routes([web.get("/metrics", exposition)])
     informer = Informer(
