@@ -13,7 +13,7 @@ help:
 	@echo 'make demo     one real release, end to end; KEEP=1 leaves everything up to look around'
 	@echo 'make test     every test except the long ones'
 	@echo 'make check    lint, formatting, types, layers, generated files'
-	@echo 'make faults   the long fault tests, and the laws with ten times as many examples'
+	@echo 'make faults   the long fault tests, the laws and the fuzz with ten times as many examples'
 	@echo 'make bench    what decisions, a bridge and 10,000 devices take in time, memory and writes;'
 	@echo '              SIZES="1000 1000000" for other fleets'
 	@echo 'make mutants  which changes to the decision core no test notices; MODULE=gates for a part of it'
@@ -39,7 +39,7 @@ test: setup-tests
 	@$(VENV)/python -m pytest --ignore=tests/scale -m 'not sweep' --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
 faults: setup
-	@BACKSTAY_HYPOTHESIS=long $(VENV)/python -m pytest tests/faults tests/laws -m 'sweep or not sweep' $(ARGS)
+	@BACKSTAY_HYPOTHESIS=long $(VENV)/python -m pytest tests/faults tests/laws tests/bridge/test_fuzz.py -m 'sweep or not sweep' $(ARGS)
 
 # What is measured is printed as a table and written to build/bench/*.json. No time is asserted; memory a device and writes
 # a step are.

@@ -47,6 +47,11 @@ SEMANTIC = ["304", "401", "404", "409", "410", "412", "416", "503"]
 """What may come of a request that is well formed, because of what the device is ordered, or has already."""
 BYSTANDERS = ("idle", "offered", "begun")
 
+FORM = jsonschema.Draft202012Validator(
+    crd(EdgeDevice)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+)
+"""What the API server takes as the status of a device."""
+
 T = TypeVar("T")
 
 
@@ -215,9 +220,8 @@ class Fuzzed:
             assert self.remembered(name) == known, name
         self.world.time.seconds += 5
         await self.world.bridge.publisher._sweep()
-        form = crd(EdgeDevice)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
         for name in self.stood:
-            jsonschema.validate(self.world.status(name), form)
+            FORM.validate(self.world.status(name))
         await self._ordinary()
 
     async def _ordinary(self) -> None:

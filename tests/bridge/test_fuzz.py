@@ -22,6 +22,8 @@ from tests.bridge.conftest import CONTENT, World
 from tests.bridge.fuzzing import Fuzzed, Situation, operations
 
 LONG = os.environ.get("BACKSTAY_HYPOTHESIS") == "long"
+pytestmark = pytest.mark.timeout(1800 if LONG else 120)
+
 POSITIVE, NEGATIVE = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 OURS = {"tenant": "acme", "device": "cam-1"}
 FILE = {"module": "model", "filename": "model-7.2.0.bin"}
@@ -79,7 +81,7 @@ def on_its_own_action(case: Case) -> Case:
 
 async def test_bridge_answers_as_its_document_says_when_devices_send_what_is_right(fuzzed: Fuzzed) -> None:
     def fuzz(operation: Any) -> None:
-        @bounded(12)
+        @bounded(25)
         @given(cases(operation, POSITIVE), headers(operation), st.sampled_from(Situation))
         def example(case: Case, said: dict[str, str], situation: Situation) -> None:
             case.headers.update(said)
@@ -95,7 +97,7 @@ async def test_bridge_answers_as_its_document_says_when_devices_send_what_is_rig
 
 async def test_bridge_refuses_as_its_document_says_when_devices_send_what_is_wrong(fuzzed: Fuzzed) -> None:
     def fuzz(operation: Any) -> None:
-        @bounded(15)
+        @bounded(25)
         @given(cases(operation, NEGATIVE), st.sampled_from(Situation))
         def example(case: Case, situation: Situation) -> None:
             case.path_parameters["device"] = fuzzed.new(situation)
@@ -133,7 +135,7 @@ async def test_device_changes_only_as_the_protocol_has_it_when_it_says_anything_
     ended = st.one_of([cases(operation, POSITIVE) for operation in operations() if operation.path.endswith("feedback")])
     steps = st.lists(said.map(on_its_own_action) | ended.map(on_its_own_action) | st.just("order"), max_size=8)
 
-    @bounded(40)
+    @bounded(80)
     @given(steps)
     def story(told: list[Case | str]) -> None:
         name, number = fuzzed.new(Situation.OFFERED), 1
@@ -156,7 +158,7 @@ async def test_feedback_changes_nothing_when_its_action_is_none_of_the_devices(f
     words = st.text(min_size=1, max_size=20).filter(lambda word: word not in {"1", "2", ".", ".."})
     numbers = st.integers(3).map(str) | st.integers(max_value=0).map(str) | words.map(lambda word: quote(word, safe=""))
 
-    @bounded(60)
+    @bounded(100)
     @given(right, numbers, st.sampled_from(Situation))
     def example(case: Case, number: str, situation: Situation) -> None:
         name = fuzzed.new(situation)
@@ -174,7 +176,7 @@ async def test_feedback_changes_nothing_when_its_action_is_none_of_the_devices(f
 async def test_token_opens_nothing_when_the_path_is_another_devices(fuzzed: Fuzzed) -> None:
     name = "other-offered"
 
-    @bounded(60)
+    @bounded(100)
     @given(st.one_of([one.as_strategy(POSITIVE) for one in operations()]), st.booleans())
     def example(case: Case, neighbour: bool) -> None:
         if neighbour:

@@ -16,7 +16,6 @@ from backstay.bridge.health import (
     LONGEST_LINE,
     LONGEST_VERSION,
     LOWEST,
-    MOST_LINES,
     MOST_PROBES,
     OTADATA,
     PROBE_NAME,
@@ -140,7 +139,7 @@ def _health() -> Schema:
             "probes": optional(listed(probe, maxItems=MOST_PROBES)),
             "resources": optional(lenient({name: _figure(name) for name in LOWEST})),
             "log": optional(
-                listed(text(), description=f"The last {MOST_LINES} lines are kept, {LONGEST_LINE} characters of each.")
+                listed(text(), description="The last lines of the log; that any came is all that is asked of them.")
             ),
             "interval": interval,
         }
