@@ -232,3 +232,31 @@ async def test_what_has_begun_ends_and_nothing_new_starts_when_the_api_server_is
         one for one in world.api.writes[writes:] if one.get("planes", {}).get("model", {}).get("state") == "Confirmed"
     ]
     assert len(answers) == 1
+
+
+async def test_probes_that_fail_in_the_middle_of_a_step_cost_no_write_beside_its_answer(world):
+    await world.health(OLD)
+    world.order()
+    await world.offered()
+    await sweep(world)
+    assert await world.feedback(1, "proceeding") == 200
+    writes = len(world.api.writes)
+    await world.health(CONTENT, probes=PROBES)
+    await sweep(world, 4)
+    await world.health(CONTENT, probes=[{"name": "camera", "passed": True}])
+    await sweep(world)
+    assert len(world.api.writes) == writes
+    assert await world.feedback(1, "closed", "success") == 200
+    await sweep(world, 4)
+    assert len(world.api.writes) == writes + 1
+    assert (world.model()["state"], world.status()["health"]["state"]) == ("Confirmed", "Healthy")
+
+
+async def test_device_that_falls_silent_in_the_middle_of_a_step_is_said_to_be_at_once(world):
+    await world.health(OLD)
+    world.order()
+    await world.offered()
+    await sweep(world)
+    assert await world.feedback(1, "proceeding") == 200
+    await sweep(world, 6)
+    assert condition(world, "Reachable")["status"] == "False"

@@ -20,7 +20,7 @@ from backstay.bridge.journal import Journal
 from backstay.bridge.metrics import BridgeMetrics
 from backstay.bridge.records import ServedDevice, device_record
 from backstay.bridge.reports import with_enrolment, with_report
-from backstay.bridge.sessions import Session, Sessions, Settled
+from backstay.bridge.sessions import Sessions, Settled
 from backstay.bridge.view import View
 from backstay.core.devices import DeviceName
 from backstay.errors import BackstayError, Conflict, NotFound, Refused, Unavailable
@@ -28,9 +28,9 @@ from backstay.ports.clock import Clock
 
 SWEEP_SECONDS: Final = 0.5
 SETTLE_SECONDS: Final = 5.0
-"""How long a change of a plane that is being changed waits for the answer that tells the same; a device that checks in
+"""How long what a device says in the middle of a step waits for the answer that tells the same; a device that checks in
 less often is waited for until its next check-in, but not longer than `LONGEST_SETTLE_SECONDS`."""
-LONGEST_SETTLE_SECONDS: Final = 60.0
+LONGEST_SETTLE_SECONDS: Final = 600.0
 GAP_SECONDS: Final = 3.0
 """The least time between two writes of a device that no answer waits for, so that a flapping probe is not a flood."""
 REFUSED_SECONDS: Final = 60.0
@@ -214,7 +214,7 @@ class Publisher:
             return False
         if session.differs_since is None:
             session.differs_since = now
-        waits = self._settles_in(record) if _is_changing(record, session) else 0.0
+        waits = self._settles_in(record) if _awaits_answer(record, reachable=found.reachable) else 0.0
         return now >= session.next_write and now - session.differs_since >= waits
 
     def _settles_in(self, record: ServedDevice) -> float:
@@ -236,13 +236,12 @@ class Publisher:
         return status.with_condition(REACHABLE, found)
 
 
-def _is_changing(record: ServedDevice, session: Session) -> bool:
-    """Tell whether the device's plane reports other content only because a step of it is under way.
+def _awaits_answer(record: ServedDevice, *, reachable: bool | None) -> bool:
+    """Tell whether the device is in the middle of a step, so that its answer will tell all of this in one write.
 
-    Its fallback is other content too: a download into the spare slot leaves none until it is whole.
+    What it runs, what it could fall back to and which probes fail change then because of the step. That it has fallen
+    silent is another matter.
     """
-    step = record.step
-    if step is None or record.device.answered or not record.device.begun or session.report is None:
-        return False
-    said, written = session.report.planes.get(step.plane), record.status.plane(step.plane)
-    return said is not None and (said.running, said.fallback) != (written.running, written.fallback)
+    written = record.status.conditions.get(REACHABLE)
+    is_as_written = written is not None and written.holds == reachable
+    return is_as_written and record.device.begun and not record.device.answered
