@@ -57,6 +57,7 @@ class Agent:
     device: str
     node: str
     directory: Path
+    inference_url: str = "http://127.0.0.1:1"
 
     @property
     def root(self) -> Path:
@@ -74,7 +75,9 @@ class Agent:
     async def running(self) -> AsyncIterator[Node]:
         async with connected_as_node(self.sandbox, self.node) as client, aiohttp.ClientSession() as session:
             commander = Commander(self.namespace, self.device)
-            settings = Settings(commander, self.node, self.directory, "boot", root=self.root)
+            settings = Settings(
+                commander, self.node, self.directory, "boot", root=self.root, inference_url=self.inference_url
+            )
             node = assemble(settings, client, session, SystemClock())
             task = asyncio.create_task(node.run())
             try:

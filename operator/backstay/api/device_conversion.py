@@ -88,7 +88,7 @@ def _device(raw: Json) -> Device:
 
 def asks_for_more(spec: Json) -> bool:
     """Whether a person asks of the device what this version cannot keep; such a device is given no orders at all."""
-    return bool(spec.get("pins") or spec.get("node")) or spec.get("mode", "Normal") != "Normal"
+    return bool(spec.get("pins")) or spec.get("mode", "Normal") != "Normal"
 
 
 def _is_reachable(status: Json) -> bool:

@@ -22,7 +22,7 @@ from backstay.controllers.resolution import (
 from backstay.controllers.snapshots import Snapshot, Snapshots
 from backstay.controllers.store import Store
 from backstay.controllers.wakes import Key
-from backstay.core.classes import ESP32
+from backstay.core.classes import CLASSES
 from backstay.core.devices import RevisionName
 from backstay.core.observed import Observed
 from backstay.core.plan import Plan
@@ -32,7 +32,7 @@ from backstay.core.revision import Phase, RevisionState, revision_named, ruling_
 from backstay.core.signals import Verdict
 
 REQUESTED_BY: Final = "backstay.dev/requested-by"
-SUPPORTED_CLASSES: Final = frozenset({ESP32.name})
+SUPPORTED_CLASSES: Final = frozenset(CLASSES)
 
 
 @dataclass(frozen=True, slots=True)
