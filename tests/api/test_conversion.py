@@ -334,7 +334,7 @@ def test_device_is_read_with_the_attempt_and_the_rehearsal_of_its_step(drill: Dr
     assert (device.step.attempt, device.step.drill) == (3, drill)
 
 
-@pytest.mark.parametrize("spec", [{"pins": {"model": DIGEST}}, {"mode": "Safe"}, {"node": "n1"}, {"revoked": True}])
+@pytest.mark.parametrize("spec", [{"pins": {"model": DIGEST}}, {"mode": "Safe"}, {"revoked": True}])
 def test_device_gets_no_orders_when_a_person_asks_for_what_we_cannot_keep(spec: Json) -> None:
     assert device_from(edge_device(spec={"class": "esp32", "gateway": "gw-eu", **spec})).revoked
 
