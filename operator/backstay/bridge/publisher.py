@@ -29,7 +29,7 @@ from backstay.ports.clock import Clock
 SWEEP_SECONDS: Final = 0.5
 SETTLE_SECONDS: Final = 5.0
 """How long what a device says in the middle of a step waits for the answer that tells the same; a device that checks in
-less often is waited for until its next check-in, but not longer than `LONGEST_SETTLE_SECONDS`."""
+less often is waited for until it would count as silent, but not longer than `LONGEST_SETTLE_SECONDS`."""
 LONGEST_SETTLE_SECONDS: Final = 600.0
 GAP_SECONDS: Final = 3.0
 """The least time between two writes of a device that no answer waits for, so that a flapping probe is not a flood."""
@@ -218,7 +218,7 @@ class Publisher:
         return now >= session.next_write and now - session.differs_since >= waits
 
     def _settles_in(self, record: ServedDevice) -> float:
-        return min(LONGEST_SETTLE_SECONDS, max(SETTLE_SECONDS, self._sessions.interval(record)))
+        return min(LONGEST_SETTLE_SECONDS, max(SETTLE_SECONDS, self._sessions.patience(record)))
 
     def _settled(self, record: ServedDevice, report: HealthReport | None, *, reachable: bool | None) -> Settled:
         """What to compare with the next time, once the record says all of this."""
