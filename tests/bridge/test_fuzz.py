@@ -3,11 +3,12 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
+import jsonschema
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -15,9 +16,13 @@ from schemathesis import Case, GenerationMode
 from schemathesis.core.parameters import ParameterLocation
 
 from backstay.bridge import entrance
+from backstay.bridge.attributes import LONGEST_KEY, LONGEST_VALUE, MOST_ATTRIBUTES
 from backstay.bridge.entrance import BASE
+from backstay.bridge.feedback import MOST_DETAILS
+from backstay.bridge.health import MOST_PROBES
 from backstay.bridge.limits import Bucket
 from backstay.bridge.openapi.document import document
+from backstay.bridge.openapi.schemas import ref
 from tests.bridge.conftest import CONTENT, World
 from tests.bridge.fuzzing import Fuzzed, Situation, operations
 
@@ -81,7 +86,7 @@ def on_its_own_action(case: Case) -> Case:
 
 async def test_bridge_answers_as_its_document_says_when_devices_send_what_is_right(fuzzed: Fuzzed) -> None:
     def fuzz(operation: Any) -> None:
-        @bounded(25)
+        @bounded(20)
         @given(cases(operation, POSITIVE), headers(operation), st.sampled_from(Situation))
         def example(case: Case, said: dict[str, str], situation: Situation) -> None:
             case.headers.update(said)
@@ -97,7 +102,7 @@ async def test_bridge_answers_as_its_document_says_when_devices_send_what_is_rig
 
 async def test_bridge_refuses_as_its_document_says_when_devices_send_what_is_wrong(fuzzed: Fuzzed) -> None:
     def fuzz(operation: Any) -> None:
-        @bounded(25)
+        @bounded(20)
         @given(cases(operation, NEGATIVE), st.sampled_from(Situation))
         def example(case: Case, situation: Situation) -> None:
             case.path_parameters["device"] = fuzzed.new(situation)
@@ -135,7 +140,7 @@ async def test_device_changes_only_as_the_protocol_has_it_when_it_says_anything_
     ended = st.one_of([cases(operation, POSITIVE) for operation in operations() if operation.path.endswith("feedback")])
     steps = st.lists(said.map(on_its_own_action) | ended.map(on_its_own_action) | st.just("order"), max_size=8)
 
-    @bounded(80)
+    @bounded(60)
     @given(steps)
     def story(told: list[Case | str]) -> None:
         name, number = fuzzed.new(Situation.OFFERED), 1
@@ -158,7 +163,7 @@ async def test_feedback_changes_nothing_when_its_action_is_none_of_the_devices(f
     words = st.text(min_size=1, max_size=20).filter(lambda word: word not in {"1", "2", ".", ".."})
     numbers = st.integers(3).map(str) | st.integers(max_value=0).map(str) | words.map(lambda word: quote(word, safe=""))
 
-    @bounded(100)
+    @bounded(80)
     @given(right, numbers, st.sampled_from(Situation))
     def example(case: Case, number: str, situation: Situation) -> None:
         name = fuzzed.new(situation)
@@ -176,7 +181,7 @@ async def test_feedback_changes_nothing_when_its_action_is_none_of_the_devices(f
 async def test_token_opens_nothing_when_the_path_is_another_devices(fuzzed: Fuzzed) -> None:
     name = "other-offered"
 
-    @bounded(100)
+    @bounded(80)
     @given(st.one_of([one.as_strategy(POSITIVE) for one in operations()]), st.booleans())
     def example(case: Case, neighbour: bool) -> None:
         if neighbour:
@@ -234,9 +239,9 @@ async def test_every_status_that_the_document_names_comes_as_the_document_says(
         named = operation.definition.raw["responses"][str(status)]
         if "$ref" in named:
             named = document()["components"]["responses"][named["$ref"].rpartition("/")[2]]
-        assert {
-            one for one, header in named.get("headers", {}).items() if header["required"]
-        } <= response.headers.keys()
+        for one, header in named.get("headers", {}).items():
+            assert one in response.headers or not header["required"]
+            jsonschema.validate(response.headers.get(one), header["schema"] if one in response.headers else {})
         came.add(status)
         return response.headers.get("ETag", "")
 
@@ -263,4 +268,35 @@ async def test_every_status_that_the_document_names_comes_as_the_document_says(
     await asyncio.to_thread(ask_all)
     assert came == {int(status) for one in operations() for status in one.definition.raw["responses"]}
     await fuzzed.world.bridge.orders.read()
+    await fuzzed.unharmed()
+
+
+async def test_bodies_are_taken_at_their_limits_and_refused_one_above(fuzzed: Fuzzed) -> None:
+    probe = {"name": "camera", "passed": True}
+    ended = {"execution": "closed", "result": {"finished": "none"}}
+    going = {"execution": "proceeding", "result": {"finished": "none"}}
+    limits: list[tuple[str, str, Callable[[int], object], int]] = [
+        ("/health", "Health", lambda size: {"probes": [probe] * size}, MOST_PROBES),
+        ("/health", "Health", lambda size: {"slot": "x" * size}, 32),
+        ("/health", "Health", lambda size: {"agent": "x" * size}, 128),
+        ("/configData", "Attributes", lambda size: {"data": {str(key): "" for key in range(size)}}, MOST_ATTRIBUTES),
+        ("/configData", "Attributes", lambda size: {"data": {"x" * size: ""}}, LONGEST_KEY),
+        ("/configData", "Attributes", lambda size: {"data": {"x": "x" * size}}, LONGEST_VALUE),
+        (
+            "/deploymentBase/1/feedback",
+            "Feedback",
+            lambda size: {"status": going | {"details": [""] * size}},
+            MOST_DETAILS,
+        ),
+        ("/deploymentBase/1/feedback", "Feedback", lambda size: {"status": (going, ended)[size]}, 0),
+    ]
+    components = document()["components"]
+    for path, form, body, limit in limits:
+        documented = jsonschema.Draft202012Validator({**ref(form), "components": components})
+        for size, right in ((limit, True), (limit + 1, False)):
+            name = await fuzzed.placed(f"limit-{len(fuzzed.stood)}", Situation.BEGUN)
+            method = "PUT" if form == "Attributes" else "POST"
+            response = await fuzzed.world.ask(method, path, name=name, json=body(size))
+            assert response.status == (200 if right else 400), (path, size)
+            assert documented.is_valid(body(size)) == right, (path, size)
     await fuzzed.unharmed()
