@@ -1,0 +1,24 @@
+"""What the guide to the agent says to do in the cluster is enough for an agent to follow its device."""
+
+import re
+
+import yaml
+
+from backstay.adapters.kube.client import EDGE_DEVICES
+from tests.cluster.agent_stage import Agent
+from tests.cluster.guide_shell import ROOT, GuideShell, blocks, shell_blocks
+from tests.cluster.test_agent import until
+
+GUIDE = (ROOT / "docs" / "how-to" / "install-the-agent.md").read_text()
+
+
+async def test_commands_of_the_guide_let_an_agent_report(sandbox, kube, namespace, tmp_path) -> None:
+    shell = GuideShell(sandbox, namespace, tmp_path)
+    roles, look = shell_blocks(GUIDE)
+    await shell.run(roles)
+    (written,) = blocks(GUIDE, "yaml")
+    device = yaml.safe_load(written)
+    await kube.create(EDGE_DEVICES, device | {"metadata": {"name": device["metadata"]["name"]}}, namespace)
+    async with Agent(sandbox, namespace, device["metadata"]["name"], device["spec"]["node"], tmp_path).running():
+        await until(kube, namespace, lambda status: "conditions" in status)
+        assert re.search(r"box-1\b.*backstay-agent/", await shell.run(look))
