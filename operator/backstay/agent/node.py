@@ -35,7 +35,6 @@ GAP_SECONDS: Final = 3.0
 HEALTH_SECONDS: Final = 30.0
 RETRY_SECONDS: Final = 5.0
 DEVICE_WATCH_SECONDS: Final = 240
-TRIM_SECONDS: Final = 3600.0
 
 Json = dict[str, Any]
 
