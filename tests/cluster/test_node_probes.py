@@ -1,5 +1,6 @@
 """A node's probes against the real API server: Pods as it writes them."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from backstay.adapters.node.probes.registry import build
 from backstay.adapters.node.probes.surroundings import Surroundings
 from backstay.core.device import Probe
 from backstay.core.probing import Measurement
+from backstay.errors import Conflict
 
 PODS = Resource("", "v1", "pods")
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts")
@@ -24,8 +26,10 @@ async def measured(kube: KubeClient, namespace: str, **settings: str) -> Measure
 @pytest.fixture
 async def pod(kube: KubeClient, namespace: str) -> str:
     """A Pod that is bound to a node, of which no kubelet has said anything yet."""
+    # The controller makes it too, some moments after the namespace; whoever comes first.
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
-    await kube.create(SERVICE_ACCOUNTS, account, namespace)
+    with suppress(Conflict):
+        await kube.create(SERVICE_ACCOUNTS, account, namespace)
     spec = {
         "nodeName": "node7",
         "automountServiceAccountToken": False,
