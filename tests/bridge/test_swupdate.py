@@ -6,7 +6,6 @@ It installs, waits for the reboot that it thinks is due, and says after that how
 import asyncio
 import hashlib
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -21,9 +20,10 @@ from backstay.api import EdgeDevice
 from backstay.bridge.tokens import target_token
 from tests.bridge.conftest import KEY, World
 from tests.bridge.swu import BOARD, Signer
+from tests.guides import blocks
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "how-to" / "connect-a-stock-client.md").read_text()
-COMMANDS = "\n".join(re.findall(r"^```sh\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL))
+COMMANDS = "\n".join(blocks(GUIDE, "sh"))
 """The guide's own commands: the token, and the client."""
 PAYLOAD = b"weights of a model " * 5000
 SAYS_SUCCESS = "-c 2"
@@ -89,7 +89,7 @@ def state(world: World) -> tuple[object, object]:
 
 
 def test_device_of_the_guide_is_valid_and_its_token_is_the_bridges() -> None:
-    (written,) = re.findall(r"^```yaml\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+    (written,) = blocks(GUIDE, "yaml")
     device = EdgeDevice.from_document(yaml.safe_load(written))
     asked = f"{COMMANDS.splitlines()[0]}\necho $TOKEN"
     made = subprocess.run(["sh", "-euc", asked], env={"KEY": KEY.decode()}, capture_output=True, text=True)

@@ -11,15 +11,12 @@ import yaml
 from backstay.api import Hold
 from backstay.core.planes import Plane
 from backstay.core.requests import Request, Verb, parse_request
+from tests.guides import blocks
 
 ROOT = Path(__file__).parents[2]
 BACKSTAY = Path(sys.executable).with_name("backstay")
 AHEAD = (ROOT / "docs" / "how-to" / "see-ahead.md").read_text()
 ASK = (ROOT / "docs" / "how-to" / "ask-and-hold.md").read_text()
-
-
-def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def commands(text: str) -> list[list[str]]:

@@ -1,7 +1,6 @@
 """The commands of a guide, run as a reader would run them, against the sandbox and in a test's own namespace."""
 
 import asyncio
-import re
 from pathlib import Path
 
 from backstay.sandbox import Sandbox
@@ -9,14 +8,6 @@ from backstay.sandbox import Sandbox
 ROOT = Path(__file__).parents[2]
 TENANT = "acme"
 """The namespace that the guides speak of."""
-
-
-def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-
-
-def shell_blocks(text: str) -> list[str]:
-    return blocks(text, "sh")
 
 
 class GuideShell:

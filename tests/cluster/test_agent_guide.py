@@ -6,15 +6,16 @@ import yaml
 
 from backstay.adapters.kube.client import EDGE_DEVICES
 from tests.cluster.agent_stage import Agent
-from tests.cluster.guide_shell import ROOT, GuideShell, blocks, shell_blocks
+from tests.cluster.guide_shell import ROOT, GuideShell
 from tests.cluster.test_agent import until
+from tests.guides import blocks
 
 GUIDE = (ROOT / "docs" / "how-to" / "install-the-agent.md").read_text()
 
 
 async def test_commands_of_the_guide_let_an_agent_report(sandbox, kube, namespace, tmp_path) -> None:
     shell = GuideShell(sandbox, namespace, tmp_path)
-    roles, look = shell_blocks(GUIDE)
+    roles, look = blocks(GUIDE, "sh")
     await shell.run(roles)
     (written,) = blocks(GUIDE, "yaml")
     device = yaml.safe_load(written)

@@ -9,9 +9,10 @@ import yaml
 from backstay.adapters.kube.client import DEVICE_GROUPS, EDGE_DEVICES
 from backstay.bridge.tokens import gateway_token, target_token
 from backstay.errors import NotFound
-from tests.cluster.guide_shell import ROOT, GuideShell, blocks, shell_blocks
+from tests.cluster.guide_shell import ROOT, GuideShell
 from tests.cluster.operator_stage import running_operator
 from tests.cluster.test_bridge import GATEWAY, Device, bridge, edge_device, session, tenant, until_status
+from tests.guides import blocks
 
 __all__ = ["bridge", "session", "tenant"]
 
@@ -50,9 +51,9 @@ async def test_unknown_device_waits_for_a_person_when_no_rule_lets_it_in(
     sandbox, kube, namespace, tenant, bridge, session, tmp_path
 ):
     told, patch, rule, move, renew, revoke = (
-        *shell_blocks(GUIDE)[:2],
+        *blocks(GUIDE, "sh")[:2],
         *blocks(GUIDE, "yaml"),
-        *shell_blocks(GUIDE)[2:],
+        *blocks(GUIDE, "sh")[2:],
     )
     shell = GuideShell(sandbox, namespace, tmp_path)
     device = Device(session, bridge.url, namespace, "cam-9", target_token(tenant, "cam-9", 1))

@@ -19,7 +19,8 @@ from backstay.adapters.kube.client import (
 )
 from backstay.errors import BackstayError
 from backstay.sandbox import Sandbox
-from tests.cluster.guide_shell import GuideShell, shell_blocks
+from tests.cluster.guide_shell import GuideShell
+from tests.guides import blocks
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 20.0
@@ -153,6 +154,6 @@ GUIDE = (ROOT / "docs" / "how-to" / "run-gateways.md").read_text()
 
 async def test_commands_of_the_guide_make_two_gateways(sandbox: Sandbox, kube, namespace, tmp_path) -> None:
     await kube.create(EDGE_DEVICES, device("cam-1", "gw-us"), namespace)
-    await GuideShell(sandbox, namespace, tmp_path).run(*shell_blocks(GUIDE))
+    await GuideShell(sandbox, namespace, tmp_path).run(*blocks(GUIDE, "sh"))
     async with KubeClient.connect(await sandbox.service_account_kubeconfig(namespace, "bridge-gw-us")) as bridge:
         await say(bridge, "cam-1", namespace, "us/1")

@@ -19,6 +19,7 @@ from backstay.ports.verify import UnverifiedReason, Verified
 from backstay.sandbox.build import cosign_binaries
 from tests.contracts.artifacts import Sample
 from tests.contracts.docker_registry import DockerRegistry, put_sample
+from tests.guides import blocks
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "how-to" / "sign-releases.md").read_text()
 
@@ -29,7 +30,7 @@ async def test_commands_of_the_guide_make_a_signature_that_counts(
     async with aiohttp.ClientSession() as session:
         repository = docker_registry.repository(f"guide/{uuid4().hex}")
         artifact = await put_sample(session, repository, Sample(uuid4().bytes))
-        script = "set -e\n" + "".join(re.findall(r"^```sh\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL))
+        script = "set -e\n" + "".join(blocks(GUIDE, "sh"))
         environment = {
             "PATH": f"{cosign_binaries()}:{os.environ['PATH']}",
             "HOME": str(tmp_path),

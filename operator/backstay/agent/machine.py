@@ -33,7 +33,6 @@ from backstay.core.device import (
     Refused,
     Source,
     Switching,
-    Ticked,
     advance,
 )
 from backstay.core.devices import PlaneState, StepType
@@ -208,10 +207,9 @@ class Machine:
         """Let time pass, and let what is on trial prove itself by what `prove` finds."""
         for plane in self._installers:
             progress = self.entry(plane).progress
+            # At all other times nothing comes of time, and the journal need not be asked each second.
             if progress.state is PlaneState.PENDING_CONFIRM and progress.order is not None:
                 await self._take(plane, Probed(await prove(progress.order)))
-            else:
-                await self._take(plane, Ticked())
 
     async def trim(self, needed: Iterable[ContentDigest]) -> None:
         """Let installers delete what neither an order nor anybody else needs."""

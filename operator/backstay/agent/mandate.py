@@ -1,6 +1,5 @@
 """What the node's EdgeDevice asks of it: the one step that is ordered, with all that is needed to carry it out."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,7 +7,7 @@ from backstay.api.device_conversion import device_from
 from backstay.api.device_status import Status, status_from
 from backstay.api.scalars import parse_duration
 from backstay.core.device import Order, Probe
-from backstay.core.device_record import requirements
+from backstay.core.device_record import probe_ordered, requirements
 from backstay.core.devices import Assignment, Device, Step
 from backstay.core.holds import Action
 from backstay.core.planes import ContentDigest, Plane
@@ -16,8 +15,6 @@ from backstay.errors import Refused
 
 Json = dict[str, Any]
 
-OWN_FIELDS: Final = ("name", "kind", "within")
-"""What every probe has; the others are settings of its kind."""
 AGENT_PROBE: Final = Probe("agent", "AgentConnected")
 """What an order without probes is confirmed by: nothing is confirmed by having started."""
 DEFAULT_WINDOW: Final = "5m"
@@ -90,7 +87,7 @@ def mandate_from(raw: Json) -> Mandate:
     device, desired = device_from(raw), raw["spec"].get("desired") or {}
     name = raw["metadata"]["name"]
     try:
-        probes = tuple(probe_from(found) for found in desired.get("probes") or ())
+        probes = tuple(probe_ordered(found) for found in desired.get("probes") or ())
         made = Mandate(
             device=device,
             status=status_from(raw.get("status") or {}, device.planes),
@@ -102,10 +99,3 @@ def mandate_from(raw: Json) -> Mandate:
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise Refused(f"the order of EdgeDevice {name} cannot be understood: {error!r}") from error
     return made
-
-
-def probe_from(found: Mapping[str, Any]) -> Probe:
-    """Read a probe as an order carries it; its settings stay text, for its kind to read."""
-    settings = tuple((str(name), str(value)) for name, value in sorted(found.items()) if name not in OWN_FIELDS)
-    within = parse_duration(str(found["within"])) if found.get("within") else None
-    return Probe(str(found["name"]), str(found["kind"]), settings, within)

@@ -6,7 +6,7 @@ could not be written is found to differ, and written when the server is back.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
@@ -25,7 +25,7 @@ from backstay.core.device import Cause, Order, ProbeResult, Reason
 from backstay.core.devices import PlaneState
 from backstay.core.holds import MayNotStart, may_start
 from backstay.core.planes import Plane
-from backstay.core.selectors import Selector
+from backstay.core.selectors import picked_by
 from backstay.errors import BackstayError, Conflict, NotFound, Unavailable
 from backstay.ports.clock import Clock
 
@@ -188,7 +188,7 @@ class Node:
         await self._reader.freshen()
         if (current := self.mandate) is None or current.step != mandate.step or (action := current.action()) is None:
             return
-        groups = frozenset(_groups_of(current.device.labels, self._orders.groups))
+        groups = picked_by(self._orders.groups, current.device.labels)
         verdict = may_start(replace(action, groups=groups), self._orders.holds, self.age, self.clock.now())
         if isinstance(verdict, MayNotStart):
             log.info("step %s does not begin: %s", current.step.number if current.step else "?", verdict.message)
@@ -305,10 +305,6 @@ def _is_older(mandate: Mandate, known: Mandate | None) -> bool:
     if known is None or known.device.uid != mandate.device.uid:
         return False
     return not is_newer(mandate.device.resource_version, known.device.resource_version)
-
-
-def _groups_of(labels: Mapping[str, str], groups: Mapping[str, Selector]) -> list[str]:
-    return [name for name, selector in groups.items() if selector.matches(labels)]
 
 
 def _is_under_way(machine: Machine, status: Status, written: Status) -> bool:

@@ -48,10 +48,6 @@ class Proving:
         told = (one for one, probe in zip(found, order.probes, strict=True) if probe.kind != "FailOnPurpose")
         return tuple(ProbeResult(one.name, one.passed, one.detail) for one in told)
 
-    def forget(self) -> None:
-        """A trial begins anew, as after the agent was started again."""
-        self._order, self._trials = None, ()
-
     async def _look(self, order: Order) -> list[Measurement]:
         # Kept from look to look, because a driver that hangs is told by the probe that waits for it.
         kept = {probe: self._built.get(probe) or build(probe, self._surroundings) for probe in order.probes}

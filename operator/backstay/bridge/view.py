@@ -12,7 +12,7 @@ from backstay.bridge.records import ServedDevice, with_groups, with_status
 from backstay.core.devices import DeviceName, StepType
 from backstay.core.holds import Action, Denial, MayNotStart, MayStart, may_start
 from backstay.core.planes import ContentDigest, Plane
-from backstay.core.selectors import Selector
+from backstay.core.selectors import Selector, picked_by
 from backstay.ports.clock import Clock
 
 LEFT_ALONE: Final = "the device's pins or mode ask that nothing new starts on it"
@@ -66,8 +66,7 @@ class View:
         """The device with the groups that pick it; every poll asks, and mostly nothing has changed."""
         found = self._placed.get(record.name)
         if found is None or found.record is not record or found.groups is not groups:
-            labels = record.device.labels
-            names = frozenset(group for group, selector in groups.items() if selector.matches(labels))
+            names = picked_by(groups, record.device.labels)
             found = self._placed[record.name] = _Placed(record, groups, with_groups(record, names))
         return found.placed
 

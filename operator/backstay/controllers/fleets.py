@@ -18,7 +18,7 @@ from backstay.core.fleet import FleetView
 from backstay.core.plan import Plan, Ring
 from backstay.core.planes import ContentDigest, Plane, Release
 from backstay.core.revision import counter_of
-from backstay.core.selectors import Selector
+from backstay.core.selectors import Selector, picked_by
 
 Running = tuple[Plane, str, ContentDigest | None]
 
@@ -197,9 +197,7 @@ class Fleets:
         """The groups that select a device; devices that share their labels share the answer."""
         key = (namespace, frozenset(device.labels.items()))
         if (known := self._groups_of.get(key)) is None:
-            selectors = self._selectors[namespace].items()
-            known = frozenset(name for name, selector in selectors if selector.matches(device.labels))
-            self._groups_of[key] = known
+            known = self._groups_of[key] = picked_by(self._selectors[namespace], device.labels)
         return known
 
     def _views_of(self, namespace: str) -> list[tuple[Key, tuple[_Basis, FleetView]]]:

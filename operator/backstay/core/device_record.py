@@ -5,11 +5,15 @@ What time and probes said before a reboot is not kept: the window and the proofs
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from backstay.core.device import Cause, Order, Probe, Progress, Reason
 from backstay.core.devices import PlaneState, StepType
 from backstay.core.planes import ContentDigest, Plane, Requirement, VersionRange
+from backstay.core.quantities import seconds_of
+
+_OWN_FIELDS: Final = ("name", "kind", "within")
+"""What every probe has; the others are settings of its kind."""
 
 
 def to_record(progress: Progress) -> dict[str, Any]:
@@ -70,6 +74,17 @@ def _probe_record(probe: Probe) -> list[Any]:
 
 def _probe(name: str, kind: str, settings: Mapping[str, str], within: float | None = None) -> Probe:
     return Probe(name, kind, tuple(settings.items()), None if within is None else timedelta(seconds=within))
+
+
+def probe_ordered(found: Mapping[str, Any]) -> Probe:
+    """Read a probe as an order carries it, from the API or a bridge; its settings stay text, for its kind to read.
+
+    Raises:
+        ValueError, KeyError: it has no name or kind, or `within` is no duration.
+    """
+    settings = tuple((str(name), str(value)) for name, value in sorted(found.items()) if name not in _OWN_FIELDS)
+    within = timedelta(seconds=seconds_of(str(found["within"]))) if found.get("within") else None
+    return Probe(str(found["name"]), str(found["kind"]), settings, within)
 
 
 def requirements(ranges: Mapping[str, str]) -> tuple[Requirement, ...]:

@@ -71,3 +71,8 @@ class Selector:
 
 
 EVERYTHING: Final = Selector()
+
+
+def picked_by(selectors: Mapping[str, Selector], labels: Mapping[str, str]) -> frozenset[str]:
+    """The names of the selectors that pick an object with these labels: of groups, those that it belongs to."""
+    return frozenset(name for name, selector in selectors.items() if selector.matches(labels))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from backstay.core.device import Order, Probe
-from backstay.core.device_record import requirements
+from backstay.core.device_record import probe_ordered, requirements
 from backstay.core.devices import StepType
 from backstay.core.planes import ContentDigest, Plane
 from backstay.core.quantities import fraction_of, seconds_of
@@ -18,8 +18,6 @@ from backstay.simulate.probes import BUILT_IN
 
 _PROBES_MAX: Final = 32
 _NUMBER_MAX: Final = 2**53
-_OWN_FIELDS: Final = ("name", "kind", "within")
-"""What every probe has; the others are settings of its kind."""
 
 
 class BadDeployment(Refused):
@@ -87,9 +85,7 @@ def _order(number: int, extension: Mapping[str, Any], version: str) -> Order:
 
 
 def _probe(found: Mapping[str, Any]) -> Probe:
-    settings = tuple((str(name), str(value)) for name, value in sorted(found.items()) if name not in _OWN_FIELDS)
-    within = timedelta(seconds=seconds_of(str(found["within"]))) if found.get("within") else None
-    probe = Probe(str(found["name"]), str(found["kind"]), settings, within)
+    probe = probe_ordered(found)
     if agreement := probe.setting("minAgreement"):
         fraction_of(agreement)
     if latency := probe.setting("maxLatency"):

@@ -17,7 +17,7 @@ from backstay.api.resource import Written
 from backstay.core.devices import Device, DeviceName, PlaneStatus
 from backstay.core.planes import ContentDigest, Plane, Release, VersionRange
 from backstay.core.rehearsing import MAY_BREAK
-from backstay.core.selectors import MatchExpression, Operator, Selector
+from backstay.core.selectors import MatchExpression, Operator, Selector, picked_by
 from backstay.errors import Refused
 from backstay.simulate.rollout.documents import WrittenRelease
 
@@ -94,8 +94,7 @@ def in_groups(devices: Iterable[Device], selectors: Mapping[str, Selector]) -> I
     for device in devices:
         labels = frozenset(device.labels.items())
         if (groups := found.get(labels)) is None:
-            groups = frozenset(name for name, selector in selectors.items() if selector.matches(device.labels))
-            found[labels] = groups
+            groups = found[labels] = picked_by(selectors, device.labels)
         if groups:
             yield replace(device, groups=groups)
 
