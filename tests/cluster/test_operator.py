@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -424,7 +425,8 @@ async def test_operator_tells_a_plan_in_events(
     async with running_operator(sandbox, tmp_path):
         vision = await applied(kube, namespace, plan("vision", model))
         await vision.reaches("Succeeded")
-    events = sorted(await kube.list(EVENTS, namespace), key=lambda event: event["eventTime"])
+        # The phase is on record first, and its Event follows.
+        events = await _events(kube, namespace, 7)
     assert [event["reason"] for event in events] == [
         "RevisionStarted",
         "RingStarted",
@@ -436,6 +438,14 @@ async def test_operator_tells_a_plan_in_events(
     ]
     assert events[2]["note"].endswith("Soaking ring canary: 1 of 1 devices of ring canary confirmed")
     assert {event["regarding"]["name"] for event in events} == {"vision"}
+
+
+async def _events(kube: KubeClient, namespace: str, least: int) -> list[dict[str, Any]]:
+    """The Events of a namespace in their order, as soon as there are so many."""
+    async with asyncio.timeout(10):
+        while len(found := await kube.list(EVENTS, namespace)) < least:
+            await asyncio.sleep(0.1)
+    return sorted(found, key=lambda event: event["eventTime"])
 
 
 async def test_operator_leaves_no_finalizer_and_no_annotation(

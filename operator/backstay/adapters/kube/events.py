@@ -4,6 +4,7 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/ev
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict, deque
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from hashlib import sha256
 from typing import Final
 
 from backstay.adapters.kube.client import EVENTS, KubeClient
-from backstay.errors import BackstayError, NotFound
+from backstay.errors import BackstayError, Conflict, NotFound
 from backstay.ports.clock import Clock
 from backstay.ports.journal import Entry
 
@@ -60,13 +61,18 @@ class EventJournal:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write all that waits; an Event that cannot be written is said in the log, and lost."""
+        """Write all that waits; an Event that cannot be written is said in the log, and lost.
+
+        What is being written when this is cancelled still waits, and is written by the next call.
+        """
         while self._waiting:
-            entry, at = self._waiting.popleft()
+            entry, at = waiting = self._waiting[0]
             try:
                 await self._write(entry, at)
             except BackstayError as error:
                 log.warning("an event about %s could not be written: %s", entry.subject.name, error)
+            if self._waiting and self._waiting[0] is waiting:
+                self._waiting.popleft()
 
     async def _write(self, entry: Entry, at: datetime) -> None:
         kind = (entry.subject.uid, entry.reason, entry.message, entry.action)
@@ -82,12 +88,13 @@ class EventJournal:
             self._series.popitem(last=False)
 
     async def _repeat(self, entry: Entry, known: _Series, at: datetime) -> bool:
-        known.count += 1
-        series = {"series": {"count": known.count, "lastObservedTime": _micro(at)}}
+        count = known.count + 1
+        series = {"series": {"count": count, "lastObservedTime": _micro(at)}}
         try:
             await self._client.merge_patch(EVENTS, known.name, series, entry.subject.namespace)
         except NotFound:
             return False
+        known.count = count
         return True
 
     async def _create(self, entry: Entry, at: datetime) -> str:
@@ -97,29 +104,28 @@ class EventJournal:
         moment = f"{int(at.timestamp() * 1_000_000):014x}"
         unique = sha256(f"{subject.uid}{entry.reason}{entry.message}".encode()).hexdigest()[:6]
         name = f"{subject.name[:200]}.{moment}{unique}"
-        await self._client.create(
-            EVENTS,
-            {
-                "apiVersion": "events.k8s.io/v1",
-                "kind": "Event",
-                "metadata": {"name": name, "namespace": subject.namespace},
-                "eventTime": _micro(at),
-                "reportingController": CONTROLLER,
-                "reportingInstance": self._instance,
-                "action": entry.action,
-                "reason": entry.reason,
-                "note": entry.message[:LONGEST_NOTE],
-                "type": entry.weight.value,
-                "regarding": {
-                    "apiVersion": subject.api_version,
-                    "kind": subject.kind,
-                    "namespace": subject.namespace,
-                    "name": subject.name,
-                    "uid": subject.uid,
-                },
+        event = {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": subject.namespace},
+            "eventTime": _micro(at),
+            "reportingController": CONTROLLER,
+            "reportingInstance": self._instance,
+            "action": entry.action,
+            "reason": entry.reason,
+            "note": entry.message[:LONGEST_NOTE],
+            "type": entry.weight.value,
+            "regarding": {
+                "apiVersion": subject.api_version,
+                "kind": subject.kind,
+                "namespace": subject.namespace,
+                "name": subject.name,
+                "uid": subject.uid,
             },
-            subject.namespace,
-        )
+        }
+        # The name says what and when: one that is there is this one, from a call that was cancelled unanswered.
+        with contextlib.suppress(Conflict):
+            await self._client.create(EVENTS, event, subject.namespace)
         return name
 
 
