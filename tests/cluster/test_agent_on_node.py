@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -53,6 +54,7 @@ async def agent(sandbox: Sandbox, box: Node, namespace: str, data: Path) -> Asyn
                 data / "lib",
             ),
             *("--firmware", "pod", "--manifests", box.manifests, "--pod", POD),
+            *("--kubelet", box.kubelet_health, "--ctr", shlex.join(box.ctr_command)),
             stdout=output,
             stderr=output,
         )
@@ -78,19 +80,20 @@ async def test_pod_is_released_and_pulled_back_on_a_real_node_and_a_model_touche
     sandbox: Sandbox, kube, namespace: str, box: Node, tmp_path: Path
 ) -> None:
     await appoint(sandbox, kube, namespace, DEVICE, box.name)
-    one = await push_pod(sandbox, tmp_path, "1.0.0", pod(POD, await web_image(sandbox, "one")))
+    image = await web_image(sandbox, "one")
+    one = await push_pod(sandbox, tmp_path, "1.0.0", pod(POD, image))
     crashing = pod(POD, await web_image(sandbox, "two"))
     crashing["spec"]["containers"][0]["command"] = ["/bin/busybox", "false"]
     bad = await push_pod(sandbox, tmp_path, "2.0.0", crashing)
     model = await push_for_node(sandbox, tmp_path / "m", Plane.MODEL, "1.0.0")
+    later = await push_for_node(sandbox, tmp_path / "m", Plane.MODEL, "2.0.0")
     healthy = {"name": "memory", "kind": "MemoryHeadroom", "min": "1Mi"}
     alive = {"name": "pod", "kind": "PodHealthy", "pod": POD}
     async with agent(sandbox, box, namespace, tmp_path) as log:
         await order(kube, namespace, 1, one, probes=[alive], window="60s")
         found = await until(kube, namespace, answered(Plane.FIRMWARE, 1), 60)
         assert found["planes"]["firmware"]["running"] == one.content, log.read_text()
-        address = await _address(sandbox, box)
-        await answers(address, "one", 60)
+        await _serves(sandbox, box, "one")
         before = await _pod(sandbox, box)
 
         await order(kube, namespace, 2, model, probes=[healthy])
@@ -103,7 +106,15 @@ async def test_pod_is_released_and_pulled_back_on_a_real_node_and_a_model_touche
         found = await until(kube, namespace, answered(Plane.FIRMWARE, 3), 90)
         firmware = found["planes"]["firmware"]
         assert (firmware["state"], firmware["running"]) == ("RolledBack", one.content), log.read_text()
-        await answers(await _address(sandbox, box), "one", 60)
+        await _serves(sandbox, box, "one")
+        assert await _pinned(box) == {image}, "that of what crashed is not kept"
+
+        await box.stop_kubelet()
+        await order(kube, namespace, 4, bad, probes=[alive])
+        await _says(log, "step 4 does not begin: the kubelet cannot be asked")
+        assert (await until(kube, namespace, answered(Plane.FIRMWARE, 3)))["planes"]["firmware"]["step"] == 3
+        await order(kube, namespace, 5, later, probes=[healthy])
+        await until(kube, namespace, answered(Plane.MODEL, 5), 30)
     history = await _journal(tmp_path)
     assert "firmware  step 3, Install 2.0.0: RolledBack (ProbeFailed: pod)" in history
 
@@ -142,6 +153,11 @@ async def _says(log: Path, words: str) -> None:
             await asyncio.sleep(0.1)
 
 
+async def _pinned(box: Node) -> set[str]:
+    """The images that containerd is told to keep."""
+    return set((await box.ctr("images", "list", "--quiet", 'labels."io.cri-containerd.pinned"==pinned')).split())
+
+
 async def _journal(data: Path) -> str:
     process = await asyncio.create_subprocess_exec(
         *(BACKSTAY, "agent", "journal", "--data", data / "lib"), stdout=asyncio.subprocess.PIPE
@@ -152,6 +168,16 @@ async def _journal(data: Path) -> str:
 
 async def _pod(sandbox: Sandbox, box: Node) -> dict[str, dict[str, object]]:
     return dict(json.loads(await sandbox.kubectl("get", "pod", f"{POD}-{box.name}", "--output=json")))
+
+
+async def _serves(sandbox: Sandbox, box: Node, text: str) -> None:
+    """Wait until the Pod answers with a text; the API server may name the address of the one before for a while."""
+    async with asyncio.timeout(90):
+        while True:
+            try:
+                return await answers(await _address(sandbox, box), text, 5)
+            except TimeoutError:
+                continue
 
 
 async def _address(sandbox: Sandbox, box: Node) -> str:

@@ -14,7 +14,7 @@ from backstay.adapters.node.boot_counters import UBootCounters
 from backstay.adapters.node.generations import Generations
 from backstay.adapters.node.process import ProcessInstaller
 from backstay.adapters.node.rauc import RaucInstaller
-from backstay.adapters.node.static_pod import StaticPodInstaller
+from backstay.adapters.node.static_pod import StaticPodInstaller, StaticPodPlace
 from backstay.core.device import Cause, Order, Probe, Reason
 from backstay.core.devices import StepType
 from backstay.core.planes import ContentDigest, Plane, Release, Requirement, VersionRange
@@ -197,7 +197,9 @@ def installer_of(settings: dict[str, Any]) -> Installer:
     directory = Path(settings["directory"])
     match settings["kind"]:
         case "static-pod":
-            return StaticPodInstaller(directory / "state", Plane.FIRMWARE, directory / "manifests", "vision")
+            return StaticPodInstaller(
+                directory / "state", Plane.FIRMWARE, StaticPodPlace(directory / "manifests", "vision")
+            )
         case "process":
             return ProcessInstaller(directory / "state", Plane.FIRMWARE)
         case "config":

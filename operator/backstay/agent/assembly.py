@@ -11,10 +11,12 @@ import aiohttp
 
 from backstay.adapters.kube.client import KubeClient, Resource
 from backstay.adapters.node.generations import Generations
+from backstay.adapters.node.image_pins import ContainerdImages
+from backstay.adapters.node.kubelet_health import HEALTHZ, KubeletHealth
 from backstay.adapters.node.pod_manifest import runs
 from backstay.adapters.node.probes.surroundings import Surroundings
 from backstay.adapters.node.process import ProcessInstaller
-from backstay.adapters.node.static_pod import StaticPodInstaller
+from backstay.adapters.node.static_pod import StaticPodInstaller, StaticPodPlace
 from backstay.adapters.oci.cache import BlobCache
 from backstay.adapters.oci.public_keys import Keys
 from backstay.adapters.oci.registry import OciRegistry
@@ -42,6 +44,10 @@ class StaticPod:
     """The kubelet's directory of static Pods."""
     pod: str
     """The one Pod that releases describe."""
+    kubelet: str = HEALTHZ
+    """URL at which the kubelet says how it is."""
+    ctr: tuple[str, ...] = ()
+    """containerd's client with what leads it to the kubelet's images; none: the kubelet deletes what it likes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,7 @@ def assemble(settings: Settings, client: KubeClient, session: aiohttp.ClientSess
     }
     at_start = None
     if settings.firmware is not None:
-        installers[Plane.FIRMWARE], at_start = _firmware(settings.firmware, data / Plane.FIRMWARE)
+        installers[Plane.FIRMWARE], at_start = _firmware(settings.firmware, data / Plane.FIRMWARE, session)
     machine = Machine(installers, Journal(data / "state"), Times(clock, settings.boot))
     verifier = verifier_with(settings.keys, transport, registry)
     fetching = Fetching(registry, BlobCache(data / "cache", registry), verifier, DEVICE_CLASS, clock)
@@ -109,11 +115,15 @@ async def _pods(client: KubeClient, settings: Settings) -> list[dict[str, Any]]:
     return [pod for pod in found if pod["metadata"]["name"] != name or await asyncio.to_thread(runs, manifest, pod)]
 
 
-def _firmware(firmware: Firmware, directory: Path) -> tuple[Installer, Callable[[], Awaitable[None]] | None]:
+def _firmware(
+    firmware: Firmware, directory: Path, session: aiohttp.ClientSession
+) -> tuple[Installer, Callable[[], Awaitable[None]] | None]:
     """The installer, and what it has to do once in each boot."""
     match firmware:
-        case StaticPod(manifests, pod):
-            return StaticPodInstaller(directory, Plane.FIRMWARE, manifests, pod), None
+        case StaticPod(manifests, pod, kubelet, ctr):
+            images = ContainerdImages(ctr) if ctr else None
+            place, health = StaticPodPlace(manifests, pod), KubeletHealth(session, kubelet)
+            return StaticPodInstaller(directory, Plane.FIRMWARE, place, images=images, kubelet=health), None
         case Program():
             return ProcessInstaller(directory, Plane.FIRMWARE), None
         case SystemImage():

@@ -177,6 +177,11 @@ class Machine:
             self.download = None
             await self._take(running.order.plane, Canceled())
 
+    async def waits_for(self, plane: Plane) -> str | None:
+        """What has to be well on this node before a step of this plane may begin; None if nothing has."""
+        installer = self._installers.get(plane)
+        return None if installer is None else await installer.waits_for()
+
     async def objection(self, order: Order, artifact: ArtifactDescription) -> Cause | None:
         """Why this node cannot take the artifact of an order, before its bytes are fetched."""
         release = Release(order.plane, order.version, order.content, order.requires or artifact.requires)

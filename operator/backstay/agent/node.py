@@ -194,8 +194,12 @@ class Node:
             log.info("step %s does not begin: %s", current.step.number if current.step else "?", verdict.message)
             await asyncio.sleep(TICK_SECONDS)
             return
-        status = self._status(current)
         plane = action.plane
+        if trouble := await self.machine.waits_for(plane):
+            log.warning("step %s does not begin: %s", current.step.number if current.step else "?", trouble)
+            await asyncio.sleep(TICK_SECONDS)
+            return
+        status = self._status(current)
         begun = replace(
             status.plane(plane),
             state=PlaneState.DOWNLOADING,
@@ -225,6 +229,9 @@ class Node:
                 self._fetch = tasks.create_task(fetch, name="fetch")
                 self._fetch.add_done_callback(lambda _: self._wake.set())
         elif self._fetch.done():
+            if trouble := await self.machine.waits_for(wanted.plane):
+                log.warning("what was fetched for step %s waits: %s", wanted.number, trouble)
+                return
             found, self._fetch = self._fetch.result(), None
             match found:
                 case Fetched(artifact, payload):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shlex
 import signal
 from enum import StrEnum
 from pathlib import Path
@@ -62,6 +63,18 @@ def run(
     pod: Annotated[
         str | None, typer.Option(help="With --firmware pod: the name of the one Pod that is changed.")
     ] = None,
+    kubelet: Annotated[
+        str,
+        typer.Option(
+            help="With --firmware pod: where the kubelet says how it is; while it is not well, nothing begins."
+        ),
+    ] = "http://127.0.0.1:10248/healthz",
+    ctr: Annotated[
+        str,
+        typer.Option(
+            help="With --firmware pod: containerd's client, to keep images of the fallback; empty: nothing keeps them."
+        ),
+    ] = "k3s ctr --namespace=k8s.io",
     data: Data = DATA,
     keys: Annotated[Path | None, typer.Option(help="Directory of public keys that must have signed artifacts.")] = None,
     inference_url: Annotated[
@@ -79,7 +92,7 @@ def run(
         commander=read_commander(commander),
         node=node or "",
         data=data,
-        firmware=_firmware(firmware, manifests, pod),
+        firmware=_firmware(firmware, manifests, pod, kubelet, ctr),
         boot=BOOT_ID.read_text(encoding="ascii").strip(),
         keys={} if keys is None else load_keys(keys),
         inference_url=inference_url,
@@ -114,7 +127,7 @@ def journal(data: Data = DATA) -> None:
         print(f"nothing has been changed on this node yet, as far as {data} tells")
 
 
-def _firmware(kind: FirmwareKind, manifests: Path, pod: str | None) -> "Firmware | None":
+def _firmware(kind: FirmwareKind, manifests: Path, pod: str | None, kubelet: str, ctr: str) -> "Firmware | None":
     from backstay.agent.assembly import Program, StaticPod, SystemImage
 
     match kind:
@@ -125,6 +138,6 @@ def _firmware(kind: FirmwareKind, manifests: Path, pod: str | None) -> "Firmware
         case FirmwareKind.SYSTEM:
             return SystemImage()
         case FirmwareKind.POD if pod:
-            return StaticPod(manifests, pod)
+            return StaticPod(manifests, pod, kubelet, tuple(shlex.split(ctr)))
         case _:
             raise typer.BadParameter("--firmware pod needs the name of the Pod", param_hint="--pod")

@@ -64,6 +64,10 @@ class Installer(Protocol):
         """
         ...
 
+    async def waits_for(self) -> str | None:
+        """What has to be well again before anything may begin here, in words; None if nothing has."""
+        ...
+
     async def objection(self, order: Order, artifact: ArtifactDescription) -> Cause | None:
         """Why this node cannot take the artifact, before a byte of it is fetched; None if it can."""
         ...

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backstay.adapters.node.static_pod import StaticPodInstaller
+from backstay.adapters.node.static_pod import StaticPodInstaller, StaticPodPlace
 from backstay.core.device import Reason
 from backstay.core.planes import Plane
 from backstay.ports.installer import CannotInstall, Storage
@@ -13,7 +13,7 @@ from tests.contracts.installers import Delivery, delivery, digest_of, pod_of
 
 
 def installer_in(directory: Path) -> StaticPodInstaller:
-    return StaticPodInstaller(directory / "state", Plane.FIRMWARE, directory / "manifests", "vision")
+    return StaticPodInstaller(directory / "state", Plane.FIRMWARE, StaticPodPlace(directory / "manifests", "vision"))
 
 
 def deliver(directory: Path, version: str, number: int, payload: bytes | None = None) -> Delivery:

@@ -74,6 +74,10 @@ class Generations:
         """Read what is used, and what is there besides."""
         return await asyncio.to_thread(self._look)
 
+    async def waits_for(self) -> str | None:
+        """Wait for nobody."""
+        return None
+
     async def objection(self, order: Order, artifact: ArtifactDescription) -> Cause | None:
         """Whether there is room; `stage` may still find that the bytes are not usable."""
         del order

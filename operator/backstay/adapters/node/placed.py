@@ -54,6 +54,10 @@ class PlacedInstaller:
         """Read the place and hash what is in it."""
         return await asyncio.to_thread(self._storage)
 
+    async def waits_for(self) -> str | None:
+        """Wait for nobody."""
+        return None
+
     async def objection(self, order: Order, artifact: ArtifactDescription) -> Cause | None:  # noqa: ARG002
         """Refuse what does not fit on the disk."""
         return await asyncio.to_thread(no_room_for, artifact, self._directory)

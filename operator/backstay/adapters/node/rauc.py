@@ -115,6 +115,10 @@ class RaucInstaller:
         fallback = node.fallback.release if node.fallback else None
         return Storage(running, fallback, held, node.running.on_trial, node.ended)
 
+    async def waits_for(self) -> str | None:
+        """Wait for nobody."""
+        return None
+
     async def objection(self, order: Order, artifact: ArtifactDescription) -> Cause | None:  # noqa: ARG002
         """Refuse where there is no other group of slots, or no room for the bundle."""
         slots = await self._rauc.slots()

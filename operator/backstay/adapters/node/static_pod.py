@@ -7,13 +7,23 @@ Source: https://kubernetes.io/docs/tasks/configure-pod-container/static-pod/
 
 import asyncio
 from pathlib import Path
+from typing import Protocol
 
 from backstay.adapters.node.durable import write_file
+from backstay.adapters.node.image_pins import Images
 from backstay.adapters.node.placed import PlacedInstaller
 from backstay.adapters.node.pod_manifest import read_pod
-from backstay.core.device import Cause, Reason
+from backstay.core.device import Cause, Order, Reason
 from backstay.core.planes import Plane
-from backstay.ports.installer import CannotInstall
+from backstay.ports.installer import CannotInstall, Effect
+
+
+class Kubelet(Protocol):
+    """What runs the Pods of this node."""
+
+    async def trouble(self) -> str | None:
+        """What is wrong with it, in words; None if it is well."""
+        ...
 
 
 class StaticPodPlace:
@@ -47,9 +57,36 @@ class StaticPodPlace:
 class StaticPodInstaller(PlacedInstaller):
     """Installs releases of one static Pod."""
 
-    def __init__(self, directory: Path, plane: Plane, manifests: Path, pod: str) -> None:
-        """Keep manifests in `directory`, and run one of them by `<pod>.yaml` in `manifests`."""
-        super().__init__(directory, plane, StaticPodPlace(manifests, pod))
+    def __init__(
+        self,
+        directory: Path,
+        plane: Plane,
+        place: StaticPodPlace,
+        *,
+        images: Images | None = None,
+        kubelet: Kubelet | None = None,
+    ) -> None:
+        """Keep manifests in `directory`, and run one of them in `place`.
+
+        `images` are kept from deletion; while `kubelet` is not well, nothing begins.
+        """
+        super().__init__(directory, plane, place)
+        self._images_of_node = images
+        self._kubelet = kubelet
+
+    async def waits_for(self) -> str | None:
+        """Wait for the kubelet: what it does not start proves nothing, and would be undone for no fault of its own."""
+        return None if self._kubelet is None else await self._kubelet.trouble()
+
+    async def switch(self, order: Order) -> Effect:
+        """Let the held manifest take the place of what runs, whose images must not go when no container uses them."""
+        await self._pin()
+        return await super().switch(order)
+
+    async def confirm(self, order: Order) -> None:
+        """End the trial, and keep the images of what stays as well."""
+        await super().confirm(order)
+        await self._pin()
 
     async def images(self) -> tuple[str, ...]:
         """The images that must stay on the node: those of what runs and of its fallback, so that it needs no network.
@@ -58,6 +95,10 @@ class StaticPodInstaller(PlacedInstaller):
             Unavailable: the disk cannot be read.
         """
         return await asyncio.to_thread(self._images)
+
+    async def _pin(self) -> None:
+        if self._images_of_node is not None:
+            await self._images_of_node.keep(await self.images())
 
     def _images(self) -> tuple[str, ...]:
         found = (read_images(path) for path in self.payloads())

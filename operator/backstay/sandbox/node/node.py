@@ -63,6 +63,8 @@ class Node:
         self.manifests = Path(record.manifests)
         """The kubelet runs each Pod whose manifest is here. Write elsewhere and rename, so that it sees whole files."""
         self.containerd_socket = Path(record.containerd_socket)
+        self.kubelet_health = f"http://{record.address}:{settings.HEALTH_PORT}/healthz"
+        """Where the kubelet says how it is."""
         self.kubelet_root = Path(record.kubelet_root)
         self.pod_logs = Path(record.pod_logs)
         self.machine, self.containerd, self.kubelet = (
@@ -83,12 +85,17 @@ class Node:
         inside = ("nsenter", f"--target={self.pid}", "--mount", "--net", "--pid", "--ipc", "--uts", "--")
         return await _output((*inside, *command))
 
+    @property
+    def ctr_command(self) -> tuple[str, ...]:
+        """The command of containerd's own client, in the namespace of Kubernetes."""
+        return ("ctr", f"--address={self.containerd_socket}", "--namespace=k8s.io")
+
     async def ctr(self, *arguments: str) -> str:
         """Ask containerd by its own client, in the namespace of Kubernetes.
 
         Raises `Refused` if it fails, `Unavailable` if it does not end.
         """
-        return await _output(("ctr", f"--address={self.containerd_socket}", "--namespace=k8s.io", *arguments))
+        return await _output((*self.ctr_command, *arguments))
 
     async def stop_kubelet(self) -> None:
         """End the kubelet; containers go on."""
