@@ -135,6 +135,14 @@ async def pages(sandbox: Sandbox, namespace: str) -> dict[str, str]:
     return {alert["labels"]["alertname"]: alert["annotations"]["summary"] for alert in own}
 
 
+async def until_paged(sandbox: Sandbox, namespace: str, name: str) -> str:
+    """The words of a page, once Alertmanager shows it: what happened is on record first."""
+    async with asyncio.timeout(20):
+        while name not in (found := await pages(sandbox, namespace)):
+            await asyncio.sleep(0.2)
+    return found[name]
+
+
 async def test_ring_never_passes_and_people_are_paged_while_prometheus_is_down(
     sandbox: Sandbox, kube: KubeClient, namespace: str, devices: ScriptedDevices, tmp_path: Path
 ) -> None:
@@ -254,11 +262,11 @@ async def test_device_that_lies_about_its_version_fails_the_ring_when_it_claims_
         await camera.offered()
         await confirm(camera, 1, OLD)
         status = await vision.reaches("RolledBack")
-        paged = await pages(sandbox, namespace)
+        words = await until_paged(sandbox, namespace, "BackstayRolledBack")
     assert (status["rings"][0]["confirmed"], status["rings"][0]["failed"]) == (0, 1)
     assert status["summary"]["confirmed"] == "0/1"
     assert f"config DigestMismatch: the device reports that it runs {OLD[:19]} (1)" in status["culprit"]["reason"]
-    assert "DigestMismatch" in paged["BackstayRolledBack"]
+    assert "DigestMismatch" in words
 
 
 async def test_liar_is_not_counted_as_confirmed_when_even_its_status_claims_it(

@@ -262,8 +262,11 @@ async def test_node_goes_when_the_sandbox_ends_and_the_machine_is_as_before(tmp_
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 async def test_node_goes_when_the_owner_of_the_sandbox_is_ended(own_directory: Path, number: signal.Signals):
     program = """
-import asyncio, pathlib, sys
+import asyncio, pathlib, signal, sys
 from backstay.sandbox import Sandbox
+
+# Whoever runs the tests in the background lets them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 async def main():
     async with Sandbox.start(pathlib.Path(sys.argv[1]), audit=False, nodes=1):

@@ -286,8 +286,11 @@ async def test_watch_names_the_component_and_its_log_when_one_dies(tmp_path: Pat
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_nothing_is_left_when_the_parent_is_ended(own_directory: Path, number: signal.Signals):
     program = """
-import asyncio, pathlib, sys
+import asyncio, pathlib, signal, sys
 from backstay.sandbox import Sandbox
+
+# Whoever runs the tests in the background lets them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 async def main():
     async with Sandbox.start(pathlib.Path(sys.argv[1])):
@@ -354,8 +357,11 @@ def test_up_says_what_is_wrong_when_the_kubeconfig_is_bad(own_directory: Path, t
 
 def test_kept_sandbox_stays_when_its_parent_has_ended_and_down_ends_it(own_directory: Path):
     program = """
-import asyncio, pathlib, sys
+import asyncio, pathlib, signal, sys
 from backstay.sandbox import Sandbox
+
+# Whoever runs the tests in the background lets them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 async def main():
     async with Sandbox.start(pathlib.Path(sys.argv[1]), audit=False, keep=True):

@@ -20,7 +20,7 @@ from tests.faults.release import Release
 
 PASSAGES = dict.fromkeys(OPERATOR, 1) | {"before-dispatch": 5, "after-dispatch": 6, "after-phase-write": 4}
 """At which passage each place kills in the short run: orders are in the middle of a ring then."""
-KILLS, MORE_KILLS = 20, 200
+KILLS, MORE_KILLS = 10, 200
 LONGEST_LIFE_SECONDS = 1.5
 LEADS = "leading as"
 LOST_LEADERSHIP = 3
