@@ -40,7 +40,7 @@ async def test_operator_starts_a_ring_only_when_a_person_approves_it(
         stalled = await vision.condition("Stalled")
         request = await vision.ask("approve", "everyone")
         status = await vision.reaches("Succeeded")
-    assert "backstay.dev/request=approve@" in stalled["message"]
+    assert "backstay approve vision " in stalled["message"]
     assert status["lastHandledRequest"] == request
     assert status["requestAnswer"]["reason"] == "Approved"
     assert "approved ring everyone" in status["requestAnswer"]["message"]

@@ -1,6 +1,5 @@
 """A namespace of a live cluster, read once with the rights of whoever asks."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -9,6 +8,7 @@ from backstay.adapters.failpoints import Failpoints
 from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
 from backstay.api.device_conversion import device_from, is_enrolled
 from backstay.api.resource import Resource
+from backstay.cli.caller import kubeconfig_of_caller
 from backstay.controllers.shelf import Shelf
 from backstay.controllers.snapshots import Snapshots
 from backstay.controllers.store import Store
@@ -34,9 +34,8 @@ class LiveNamespace:
         Raises:
             BackstayError: the kubeconfig, the cluster or a right is missing.
         """
-        found = kubeconfig or Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")
         store = Store()
-        async with KubeClient.connect(found) as kube:
+        async with KubeClient.connect(kubeconfig_of_caller(kubeconfig)) as kube:
             for resource, shelf in store.shelves.items():
                 for raw in await kube.list(resource, name):
                     shelf.put(raw)

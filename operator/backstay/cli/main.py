@@ -13,16 +13,33 @@ INTERRUPTED = 130
 
 COMMANDS = {
     "agent": "Run the agent of a Linux node, and read its journal.",
+    "approve": "Let a ring start that waits for approval.",
     "bridge": "Serve the ESP32 devices of one gateway.",
+    "devices": "List devices with what they run.",
     "esp32": "Look into what an ESP32 holds, and run ESP32s in software.",
+    "history": "Show how the last revisions of a plan ended.",
+    "hold": "Stop changes: of some devices, of a version, or both.",
+    "lift": "Lift a hold.",
     "operator": "Run the operator.",
+    "pause": "Let nothing new start in a plan's name.",
     "plan": "Show whom a release would reach, before anything ships.",
     "push": "Push an artifact to a registry.",
+    "resume": "Go on with a plan that is paused or has halted.",
+    "retry": "Order the devices again that failed.",
+    "rollback": "Take a whole revision back.",
     "sandbox": "Run a real Kubernetes and its neighbours on this machine.",
     "simulate": "Play a whole release on a simulated clock.",
+    "status": "Show how far releases have come.",
     "why": "Say why a plan or a device is where it is.",
 }
-"""Each command is a module of this package, which has a typer `app` or a function of that name."""
+MODULES = dict.fromkeys(("approve", "pause", "resume", "retry", "rollback"), "asking") | {
+    "hold": "holding",
+    "lift": "holding",
+}
+"""Where commands live that share a module; every other has one of its own name.
+
+A module has a typer `app`, or a function of the command's name.
+"""
 
 
 def application(arguments: list[str]) -> typer.Typer:
@@ -64,7 +81,7 @@ def _not_loaded() -> None:
 
 
 def _load(app: typer.Typer, name: str, summary: str) -> None:
-    module = importlib.import_module(f"backstay.cli.{name}")
+    module = importlib.import_module(f"backstay.cli.{MODULES.get(name, name)}")
     group: typer.Typer | None = getattr(module, "app", None)
     if group is not None:
         app.add_typer(group, name=name, help=summary)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backstay.cli.caller import KubeconfigOption, NamespaceOption, context_namespace, kubeconfig_of_caller
+
 if TYPE_CHECKING:
     from backstay.api.releaseplan import PlaneVersion
     from backstay.cli.live import LiveNamespace
@@ -17,13 +19,12 @@ if TYPE_CHECKING:
 
 def why(
     name: Annotated[str, typer.Argument(help="Name of a ReleasePlan or an EdgeDevice.")],
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Namespace to look in.")] = "default",
-    kubeconfig: Annotated[
-        Path | None, typer.Option(help="Identity to use; without it $KUBECONFIG, or ~/.kube/config.")
-    ] = None,
+    namespace: NamespaceOption = None,
+    kubeconfig: KubeconfigOption = None,
 ) -> None:
     """Say why a plan or a device is where it is, and what to do next. Nothing is changed."""
-    asyncio.run(_why(name, namespace, kubeconfig))
+    where = namespace or context_namespace(kubeconfig_of_caller(kubeconfig))
+    asyncio.run(_why(name, where, kubeconfig))
 
 
 async def _why(name: str, namespace: str, kubeconfig: Path | None) -> None:

@@ -151,9 +151,8 @@ def _approval(observed: Observed, state: RevisionState, ring: int) -> Because | 
     rules = observed.plan.rings[ring]
     if not rules.needs_approval or state.approved > ring:
         return None
-    asked = f"backstay.dev/request=approve@{state.revision}/{rules.name}/1 backstay.dev/requested-by=YOU"
-    words = f"ring {rules.name} waits for approval: kubectl annotate releaseplan {observed.plan.name}"
-    return Because(Reason.WAITING_FOR_APPROVAL, f"{words} --overwrite {asked}")
+    words = f"ring {rules.name} waits for approval: backstay approve {observed.plan.name} {rules.name}"
+    return Because(Reason.WAITING_FOR_APPROVAL, words)
 
 
 def succeeded(observed: Observed, state: RevisionState, now: datetime) -> Decision:

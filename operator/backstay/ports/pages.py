@@ -96,10 +96,7 @@ def page_for(
         "look": f"kubectl describe releaseplan {plan} -n {namespace}",
         "holds": f"kubectl get holds -n {namespace}",
         "devices": f"kubectl get edgedevices -n {namespace}",
-        "resume": (
-            f"kubectl annotate releaseplan {plan} -n {namespace} --overwrite"
-            f" backstay.dev/request=resume@{revision}/-/NEW-NUMBER backstay.dev/requested-by=YOU"
-        ),
+        "resume": f"backstay resume {plan} -n {namespace}",
     }
     return PageAlert(
         alert.kind,

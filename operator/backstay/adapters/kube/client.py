@@ -65,6 +65,7 @@ CONTROLLER_REVISIONS: Final = Resource("apps", "v1", "controllerrevisions")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases")
 EVENTS: Final = Resource("events.k8s.io", "v1", "events")
 SECRETS: Final = Resource("", "v1", "secrets")
+SELF_SUBJECT_REVIEWS: Final = Resource("authentication.k8s.io", "v1", "selfsubjectreviews", namespaced=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +142,20 @@ class KubeClient:
         identity: Identity,
         field_manager: str,
         heard_date: Callable[[str | None], None] = lambda _: None,
+        *,
+        dry_run: bool = False,
     ) -> None:
-        """Ask in a session; `heard_date` is told the header Date of each answer."""
+        """Ask in a session; `heard_date` is told the header Date of each answer.
+
+        With `dry_run` the server checks every write, admission included, and keeps none.
+        """
         self._session = session
         self._heard_date = heard_date
         self._identity = identity
         self.host: Final[str] = str(identity.host).rstrip("/")
         self.field_manager: Final = field_manager
+        self._dry_run: Final = {"dryRun": "All"} if dry_run else {}
+        self._of_writes: Final = {"fieldManager": field_manager, **self._dry_run}
 
     @classmethod
     @asynccontextmanager
@@ -157,6 +165,7 @@ class KubeClient:
         *,
         field_manager: str = "backstay",
         heard_date: Callable[[str | None], None] = lambda _: None,
+        dry_run: bool = False,
     ) -> AsyncIterator["KubeClient"]:
         """Open a session with the identity in `kubeconfig`, or in the Pod's own service account when it is None.
 
@@ -168,7 +177,11 @@ class KubeClient:
 
         identity = await configuration_from(kubeconfig)
         connected = cls.connect_as(
-            identity, _tls(identity, kubeconfig), field_manager=field_manager, heard_date=heard_date
+            identity,
+            _tls(identity, kubeconfig),
+            field_manager=field_manager,
+            heard_date=heard_date,
+            dry_run=dry_run,
         )
         async with connected as client:
             yield client
@@ -182,6 +195,7 @@ class KubeClient:
         *,
         field_manager: str = "backstay",
         heard_date: Callable[[str | None], None] = lambda _: None,
+        dry_run: bool = False,
     ) -> AsyncIterator["KubeClient"]:
         """Open a session with an identity that is known already."""
         connector = aiohttp.TCPConnector(ssl=tls or True, limit=64)
@@ -190,7 +204,7 @@ class KubeClient:
         async with aiohttp.ClientSession(
             connector=connector, timeout=timeout, read_bufsize=2**20, cookie_jar=aiohttp.DummyCookieJar()
         ) as session:
-            yield cls(session, identity, field_manager, heard_date)
+            yield cls(session, identity, field_manager, heard_date, dry_run=dry_run)
 
     async def credentials(self) -> Credentials:
         """What another library needs to speak to the same server as the same identity, with a token that is fresh."""
@@ -286,7 +300,7 @@ class KubeClient:
         Raises:
             Conflict: one of that name exists.
         """
-        return await self._json("POST", resource.path(namespace), {"fieldManager": self.field_manager}, body)
+        return await self._json("POST", resource.path(namespace), self._of_writes, body)
 
     async def merge_patch(
         self,
@@ -303,8 +317,7 @@ class KubeClient:
             Conflict: the object is no longer at that resourceVersion.
         """
         path = resource.path(namespace, name, subresource)
-        query = {"fieldManager": self.field_manager}
-        return await self._json("PATCH", path, query, body, content_type="application/merge-patch+json")
+        return await self._json("PATCH", path, self._of_writes, body, content_type="application/merge-patch+json")
 
     async def apply(
         self,
@@ -317,7 +330,7 @@ class KubeClient:
     ) -> Json:
         """Server-side apply as this client's field manager; it takes over the fields that it names."""
         path = resource.path(namespace, name, subresource)
-        query = {"fieldManager": self.field_manager, "force": "true"}
+        query = {**self._of_writes, "force": "true"}
         return await self._json("PATCH", path, query, body, content_type="application/apply-patch+yaml")
 
     async def replace(self, resource: Resource, name: str, body: Json, namespace: str | None = None) -> Json:
@@ -325,13 +338,13 @@ class KubeClient:
         return await self._json(
             "PUT",
             resource.path(namespace, name),
-            {"fieldManager": self.field_manager},
+            self._of_writes,
             body,
         )
 
     async def delete(self, resource: Resource, name: str, namespace: str | None = None) -> None:
         """Delete one object."""
-        await self._json("DELETE", resource.path(namespace, name))
+        await self._json("DELETE", resource.path(namespace, name), self._dry_run)
 
     async def _headers(self) -> dict[str, str]:
         settings = await self._identity.auth_settings()

@@ -1,0 +1,165 @@
+"""`backstay hold` and `backstay lift`: stop changes, and let them go on."""
+
+import asyncio
+import secrets
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final
+
+import typer
+
+from backstay.cli.caller import (
+    Caller,
+    DryRun,
+    DryRunOption,
+    KubeconfigOption,
+    NamespaceOption,
+    YesOption,
+    agreed,
+)
+
+CONVICTION: Final = "backstay.dev/conviction"
+
+
+def hold(
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Why, for the person who finds it at night.")],
+    everything: Annotated[bool, typer.Option("--all", help="Stop every device of the namespace.")] = False,
+    group: Annotated[list[str] | None, typer.Option(help="Stop the devices of this DeviceGroup; repeatable.")] = None,
+    device: Annotated[list[str] | None, typer.Option(help="Stop this device; repeatable.")] = None,
+    customer: Annotated[str | None, typer.Option(help="Stop the devices with this label customer.")] = None,
+    region: Annotated[str | None, typer.Option(help="Stop the devices with this label region.")] = None,
+    site: Annotated[str | None, typer.Option(help="Stop the devices with this label site.")] = None,
+    hardware: Annotated[str | None, typer.Option(help="Stop the devices with this label hardware.")] = None,
+    selector: Annotated[
+        list[str] | None, typer.Option("--selector", "-l", help="Stop the devices with label KEY=VALUE; repeatable.")
+    ] = None,
+    version: Annotated[
+        list[str] | None,
+        typer.Option(help="Let nobody install PLANE=sha256:… (the content's digest); repeatable."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the Hold; without it one is made up.")] = None,
+    lasts: Annotated[str | None, typer.Option("--for", help="How long, such as 2h; without it until lifted.")] = None,
+    back: Annotated[
+        bool, typer.Option("--return", help="Devices that are changing already go back to what they ran before.")
+    ] = False,
+    namespace: NamespaceOption = None,
+    kubeconfig: KubeconfigOption = None,
+    dry_run: DryRunOption = DryRun.NONE,
+) -> None:
+    """Stop changes: of some devices, of a version, or both. No device is kept from going back.
+
+    Nothing new starts in its scope within a second, also while the operator is down.
+    """
+    from backstay.adapters.system_clock import SystemClock
+    from backstay.errors import Refused
+
+    labels = {"customer": customer, "region": region, "site": site, "hardware": hardware}
+    wanted = {key: value for key, value in labels.items() if value is not None} | _pairs(selector or [], "--selector")
+    scopes: list[dict[str, Any]] = []
+    if everything:
+        scopes.append({"selector": {}})
+    if group:
+        scopes.append({"groups": group})
+    if device:
+        scopes.append({"devices": device})
+    if wanted:
+        scopes.append({"selector": {"matchLabels": wanted}})
+    versions = [{"plane": plane, "digest": digest} for plane, digest in map(_version, version or [])]
+    match scopes, versions:
+        case [], []:
+            raise Refused("say what to stop: --all, --group, --device, --site … for devices, --version for a version")
+        case [_, _, *_], _:
+            raise Refused("--all, --group, --device and labels exclude each other: make one hold for each")
+        case _:
+            pass
+    spec: dict[str, Any] = {"reason": reason} | ({"scope": scopes[0]} if scopes else {})
+    spec |= ({"versions": versions} if versions else {}) | ({"inFlight": "Return"} if back else {})
+    if lasts is not None:
+        spec["until"] = _end(SystemClock().now(), lasts)
+    asyncio.run(_held(_document(name or f"hold-{secrets.token_hex(3)}", spec), Caller(namespace, kubeconfig, dry_run)))
+
+
+def lift(
+    name: Annotated[str, typer.Argument(help="Name of the Hold.")],
+    namespace: NamespaceOption = None,
+    kubeconfig: KubeconfigOption = None,
+    dry_run: DryRunOption = DryRun.NONE,
+    yes: YesOption = False,
+) -> None:
+    """Delete a hold. Held devices follow through their rings; a frozen version may be shipped again.
+
+    Asks first where the hold freezes a version that was found guilty.
+    """
+    asyncio.run(_lifted(name, Caller(namespace, kubeconfig, dry_run), yes=yes))
+
+
+async def _held(document: dict[str, Any], caller: Caller) -> None:
+    from backstay.adapters.kube.client import HOLDS
+
+    async with caller.connected() as (kube, where):
+        await kube.create(HOLDS, document, where)
+    name = document["metadata"]["name"]
+    if caller.only_tries:
+        print(f"hold {name} would be made (server dry run); nothing was stopped")
+    else:
+        print(f"hold {name} stands; `backstay lift {name} -n {where}` lifts it")
+
+
+async def _lifted(name: str, caller: Caller, *, yes: bool) -> None:
+    from backstay.adapters.kube.client import HOLDS
+    from backstay.api.hold import Hold
+
+    async with caller.connected() as (kube, where):
+        found = Hold.from_document(await kube.get(HOLDS, name, where))
+        if CONVICTION in found.metadata.labels and not (yes or caller.only_tries):
+            agreed(f"{found.spec.reason}\nLet this version be shipped again?")
+        await kube.delete(HOLDS, name, where)
+    if caller.only_tries:
+        print(f"hold {name} could be lifted (server dry run); it stands")
+    else:
+        print(f"hold {name} is lifted")
+
+
+def _document(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """The hold with just what was said, checked before the API server is asked.
+
+    Raises:
+        InvalidDocument: naming the field.
+    """
+    from backstay.api.hold import Hold
+
+    document = {"apiVersion": "backstay.dev/v1alpha1", "kind": "Hold", "metadata": {"name": name}, "spec": spec}
+    Hold.from_document(document)
+    return document
+
+
+def _version(text: str) -> tuple[str, str]:
+    ((plane, digest),) = _pairs([text], "--version").items()
+    return plane, digest
+
+
+def _pairs(texts: list[str], option: str) -> dict[str, str]:
+    from backstay.errors import Refused
+
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key and equals and value):
+            raise Refused(f"{option} {text}: write KEY=VALUE")
+        if found.setdefault(key, value) != value:
+            raise Refused(f"{option} {key} stands twice, with {found[key]} and {value}")
+    return found
+
+
+def _end(now: datetime, lasts: str) -> str:
+    from pydantic import TypeAdapter, ValidationError
+
+    from backstay.api.scalars import Duration, parse_duration
+    from backstay.errors import Refused
+
+    try:
+        length = parse_duration(TypeAdapter(Duration).validate_python(lasts))
+    except ValidationError as error:
+        raise Refused(f"--for {lasts}: write a duration such as 90m or 2h30m") from error
+    if length <= timedelta(0):
+        raise Refused(f"--for {lasts}: a hold that is over already stops nothing")
+    return (now + length).isoformat(timespec="seconds").replace("+00:00", "Z")

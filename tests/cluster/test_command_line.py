@@ -1,0 +1,220 @@
+"""The commands of a person on call against a real API server and a running operator."""
+
+import asyncio
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from backstay.adapters.kube.client import HOLDS, RELEASE_PLANS, KubeClient
+from backstay.core.planes import Plane
+from backstay.sandbox import Sandbox
+from tests.cluster.conftest import ROOT
+from tests.cluster.operator_stage import (
+    BACKSTAY,
+    Devices,
+    applied,
+    cameras,
+    obeying,
+    plan,
+    push,
+    ring,
+    running_operator,
+)
+from tests.cluster.test_admission import account, conviction
+from tests.guides import blocks
+
+RINGS = [ring("canary", size=1), ring("everyone", size="100%", approval="Manual")]
+
+
+class Person:
+    """Somebody with a kubeconfig whose context names the namespace."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self._kubeconfig = kubeconfig
+
+    async def says(self, *arguments: str) -> tuple[int, str]:
+        """Run a command; its status, and all that it printed."""
+        process = await asyncio.create_subprocess_exec(
+            *(BACKSTAY, *arguments, "--kubeconfig", str(self._kubeconfig)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await process.communicate()
+        return process.returncode or 0, said.decode()
+
+    async def does(self, *arguments: str) -> str:
+        """Run a command that has to succeed."""
+        status, said = await self.says(*arguments)
+        assert status == 0, said
+        return said
+
+
+def in_namespace(kubeconfig: Path, namespace: str, to: Path) -> Person:
+    document = yaml.safe_load(kubeconfig.read_text())
+    for context in document["contexts"]:
+        context["context"]["namespace"] = namespace
+    to.write_text(yaml.safe_dump(document))
+    return Person(to)
+
+
+@pytest.fixture
+def person(sandbox: Sandbox, namespace: str, tmp_path: Path) -> Person:
+    return in_namespace(sandbox.kubeconfig, namespace, tmp_path / "kubeconfig")
+
+
+async def test_person_steers_a_release_from_its_approval_to_its_rollback(
+    sandbox: Sandbox, kube: KubeClient, namespace: str, tmp_path: Path, person: Person
+) -> None:
+    fleet = Devices(kube, namespace)
+    await cameras(kube, namespace)
+    await fleet.create(*(f"cam-{number}" for number in range(4)), kind="camera")
+    model = await push(sandbox, tmp_path, Plane.MODEL, "1.0.0")
+    async with obeying(fleet), running_operator(sandbox, tmp_path):
+        vision = await applied(kube, namespace, plan("vision", model, rings=RINGS))
+        await vision.until(lambda found: (found.get("summary") or {}).get("health") == "WaitingForApproval")
+        waits, shown = await person.says("status", "vision")
+        assert waits == 3, shown
+        assert "vision  Soaking, ring canary" in shown
+        assert "WaitingForApproval: ring everyone waits for approval" in shown
+        assert "1/1" in shown
+        assert "0/3" in shown
+
+        assert "would be let pass" in await person.does("approve", "vision", "--dry-run", "server")
+        assert "annotations" not in (await vision.get())["metadata"]
+        refused, words = await person.says("approve", "vision", "canary")
+        assert (refused, "ring canary does not wait for approval now" in words) == (1, True), words
+        refused, words = await person.says("resume", "vision")
+        assert (refused, "neither paused nor halted" in words) == (1, True), words
+
+        await person.does("pause", "vision")
+        assert (await vision.get())["spec"]["paused"] is True
+        assert "PAUSED" in (await person.says("status"))[1]
+        assert "paused no more" in await person.does("resume", "vision")
+        assert "Approved: backstay-sandbox-admin approved ring everyone" in (
+            said := await person.does("approve", "vision")
+        ), said
+        await vision.reaches("Succeeded")
+
+        document = json.loads(await person.does("status", "vision", "-o", "json"))
+        assert (document["kind"], document["status"]["phase"]) == ("ReleasePlan", "Succeeded")
+        counted = await person.does("devices", "--count", "--running", "model=1.0.0")
+        assert counted.split()[-4:] == ["0.9.0", "1.0.0", "0.9.0", "4"]
+        listed = yaml.safe_load(await person.does("devices", "-l", "kind=camera", "-o", "yaml"))
+        assert [one["metadata"]["name"] for one in listed["items"]] == [f"cam-{number}" for number in range(4)]
+
+        refused, words = await person.says("rollback", "vision")
+        assert (refused, "say --yes if you mean it" in words) == (1, True), words
+        assert (await vision.status())["phase"] == "Succeeded"
+        assert "RollbackAsked" in await person.does("rollback", "vision", "--yes")
+        await vision.reaches("RolledBack")
+        ended, shown = await person.says("status", "vision", "--watch")
+        assert (ended, "RolledBack" in shown) == (3, True), shown
+    assert "RolledBack" in await person.does("history", "vision")
+
+
+async def test_hold_stops_what_its_options_say_and_is_lifted_again(
+    kube: KubeClient, namespace: str, person: Person
+) -> None:
+    await person.does("hold", "--site", "hall-1", "-l", "line=3", "-r", "incident 7", "--for", "2h", "--name", "seven")
+    spec = (await kube.get(HOLDS, "seven", namespace))["spec"]
+    assert spec["scope"] == {"selector": {"matchLabels": {"site": "hall-1", "line": "3"}}}
+    assert spec["until"].endswith("Z")
+    assert "would be made" in await person.does("hold", "--all", "-r", "try", "--dry-run", "server", "--name", "eight")
+    assert "could be lifted" in await person.does("lift", "seven", "--dry-run", "server")
+    assert {one["metadata"]["name"] for one in await kube.list(HOLDS, namespace)} == {"seven"}
+    assert "is lifted" in await person.does("lift", "seven")
+
+    digest = f"sha256:{'b' * 64}"
+    said = await person.does("hold", "--version", f"model={digest}", "--return", "-r", "it hangs")
+    (found,) = await kube.list(HOLDS, namespace)
+    assert found["metadata"]["name"] in said
+    assert found["spec"]["versions"] == [{"plane": "model", "digest": digest}]
+    assert found["spec"]["inFlight"] == "Return"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "say what to stop"),
+        (("--all", "--device", "cam-1"), "exclude each other"),
+        (("--device", "Cam 1"), "spec.scope.devices"),
+        (("--version", "model"), "write KEY=VALUE"),
+        (("--version", "model=7.2.0"), "spec.versions"),
+        (("--version", f"camera=sha256:{'a' * 64}"), "spec.versions"),
+        (("--all", "--for", "soon"), "write a duration"),
+        (("--all", "--for", "0s"), "over already"),
+        (("--site", "a", "-l", "site"), "write KEY=VALUE"),
+    ],
+)
+async def test_hold_is_refused_by_name_when_it_says_nothing_that_could_be_stopped(
+    person: Person, arguments: tuple[str, ...], words: str
+) -> None:
+    status, said = await person.says("hold", "-r", "incident", *arguments)
+    assert (status, words in said) == (1, True), said
+
+
+async def test_conviction_is_lifted_only_by_somebody_who_means_it_and_may(
+    sandbox: Sandbox, kube: KubeClient, namespace: str, tmp_path: Path, person: Person
+) -> None:
+    await kube.create(HOLDS, conviction("frozen"), namespace)
+    await sandbox.apply(account("bob", namespace))
+    bob = in_namespace(await sandbox.service_account_kubeconfig(namespace, "bob"), namespace, tmp_path / "bob")
+    assert (await person.says("lift", "frozen"))[0] == 1
+    status, said = await bob.says("lift", "frozen", "--yes")
+    assert (status, "may not lift" in said) == (1, True), said
+    await person.does("lift", "frozen", "--yes")
+    assert await kube.list(HOLDS, namespace) == ()
+
+
+async def test_request_needs_the_right_to_ask_and_says_so(
+    sandbox: Sandbox, kube: KubeClient, namespace: str, tmp_path: Path
+) -> None:
+    made = plan_without_operator()
+    await kube.create(RELEASE_PLANS, made, namespace)
+    status = {"status": {"revision": "0ff0650b3c-1", "phase": "Pending"}}
+    await kube.merge_patch(RELEASE_PLANS, "vision", status, namespace, subresource="status")
+    await sandbox.apply(account("bob", namespace))
+    bob = in_namespace(await sandbox.service_account_kubeconfig(namespace, "bob"), namespace, tmp_path / "bob")
+    refused, said = await bob.says("retry", "vision")
+    assert (refused, "may not retry releaseplan vision" in said) == (1, True), said
+    assert (await bob.says("retry", "nothing"))[0] == 1
+
+
+async def test_request_is_said_to_stand_when_no_operator_answers(
+    kube: KubeClient, namespace: str, person: Person
+) -> None:
+    await kube.create(RELEASE_PLANS, plan_without_operator(), namespace)
+    refused, said = await person.says("retry", "vision")
+    assert (refused, "has no revision yet" in said) == (1, True), said
+    status = {"status": {"revision": "0ff0650b3c-1", "phase": "Pending"}}
+    await kube.merge_patch(RELEASE_PLANS, "vision", status, namespace, subresource="status")
+    refused, said = await person.says("retry", "vision", "--timeout", "0.5")
+    assert (refused, "the request stands" in said) == (1, True), said
+    assert "asked: retry@0ff0650b3c-1" in await person.does("retry", "vision", "--timeout", "0")
+
+
+def plan_without_operator() -> dict[str, object]:
+    versions = {"model": {"version": "1.0.0", "artifact": f"127.0.0.1:5000/acme/model@sha256:{'a' * 64}"}}
+    return {
+        "apiVersion": "backstay.dev/v1alpha1",
+        "kind": "ReleasePlan",
+        "metadata": {"name": "vision"},
+        "spec": {"groups": ["cameras"], "versions": versions},
+    }
+
+
+async def test_guide_holds_and_lifts(kube: KubeClient, namespace: str, person: Person) -> None:
+    guide = (ROOT / "docs" / "how-to" / "ask-and-hold.md").read_text()
+    (block,) = (found for found in blocks(guide, "sh") if "backstay hold" in found)
+    holding, lifting = (shlex.split(line)[1:] for line in block.replace("-n acme", f"-n {namespace}").splitlines())
+    await person.does(*holding)
+    (found,) = await kube.list(HOLDS, namespace)
+    (written,) = (yaml.safe_load(found) for found in blocks(guide, "yaml"))
+    spec = {**found["spec"], "until": written["spec"]["until"]}
+    assert (found["metadata"]["name"], spec) == (written["metadata"]["name"], written["spec"])
+    await person.does(*lifting)
+    assert await kube.list(HOLDS, namespace) == ()
