@@ -151,7 +151,7 @@ def _table(rings: "tuple[RingStatus, ...]", *, reached: str, wide: bool) -> "Ren
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, 2), header_style="bold")
+    table = Table(box=None, padding=(0, 1), header_style="bold")
     table.add_column("", no_wrap=True, width=1)
     table.add_column("ring", no_wrap=True)
     table.add_column("", no_wrap=True)
@@ -178,15 +178,15 @@ def _bar(ring: "RingStatus") -> "RenderableType":
     """How far a ring is filled: confirmed, changing, failed, and the rest."""
     from rich.text import Text
 
-    whole = max(ring.target, 1)
-    marks = (("█", ring.confirmed, "green"), ("▒", ring.in_flight, "yellow"), ("✗", ring.failed, "red"))
-    bar, used = Text(), 0
+    whole, left = max(ring.target, 1), BAR_CELLS
+    marks = (("✗", ring.failed, "red"), ("▒", ring.in_flight, "yellow"), ("█", ring.confirmed, "green"))
+    bar = Text()
     for mark, number, style in marks:
-        # What there is at all is seen, however large the ring.
-        cells = min(BAR_CELLS - used, max(1, round(number / whole * BAR_CELLS))) if number else 0
-        bar.append(mark * cells, style=style)
-        used += cells
-    return bar.append("·" * (BAR_CELLS - used), style="dim")
+        # What there is at all is seen, however large the ring; so what is bad gets its room first.
+        cells = min(left, max(1, round(number / whole * BAR_CELLS))) if number else 0
+        bar = Text(mark * cells, style=style).append_text(bar)
+        left -= cells
+    return bar.append("·" * left, style="dim")
 
 
 def _is_unwell(plan: "ReleasePlan") -> bool:
