@@ -118,7 +118,7 @@ def recovery_was_rehearsed(evidence: Evidence) -> Finding:
     ]
     if len(returned) < DRILLED:
         offenders.append(f"{len(returned)} cameras went back, not {DRILLED}")
-    if list(broken.values()) != [FAILED_AS_TOLD]:
+    if len(broken) != 1 or not all(told.startswith(FAILED_AS_TOLD) for told in broken.values()):
         offenders.append(f"one camera should have ended with {FAILED_AS_TOLD}, and there were {broken}")
     facts = (
         f"{', '.join(sorted(returned))} went back and forward; {', '.join(broken)} failed as told and fell back alone"

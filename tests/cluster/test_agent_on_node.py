@@ -116,7 +116,7 @@ async def test_pod_is_released_and_pulled_back_on_a_real_node_and_a_model_touche
         await order(kube, namespace, 5, later, probes=[healthy])
         await until(kube, namespace, answered(Plane.MODEL, 5), 30)
     history = await _journal(tmp_path)
-    assert "firmware  step 3, Install 2.0.0: RolledBack (ProbeFailed: pod)" in history
+    assert "firmware  step 3, Install 2.0.0: RolledBack (ProbeFailed: pod: Pod " in history
 
 
 async def test_second_agent_is_refused(sandbox: Sandbox, kube, namespace: str, box: Node, tmp_path: Path) -> None:

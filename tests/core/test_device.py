@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from backstay.core.device import (
+    LONGEST_DETAIL,
     Activated,
     Booted,
     Canceled,
@@ -25,6 +26,7 @@ from backstay.core.device import (
     Switching,
     Ticked,
     advance,
+    failed_probes,
 )
 from backstay.core.device_record import from_record, requirements, to_record
 from backstay.core.devices import PlaneState, StepType
@@ -271,6 +273,30 @@ def test_every_probe_that_failed_is_named() -> None:
     assert str(advance(advance(ON_TRIAL, both, 110).progress, Ticked(), 400).progress.cause) == (
         "ProbeFailed: camera, replay"
     )
+
+
+def failing(name: str, detail: str = "") -> ProbeResult:
+    return ProbeResult(name, passed=False, detail=detail)
+
+
+def test_cause_says_what_the_probes_found_after_the_names_of_all() -> None:
+    camera, replay = failing("camera", "no frame\nin 5 s"), failing("replay", "3 of 20 disagree")
+    assert str(failed_probes([camera])) == "ProbeFailed: camera: no frame in 5 s"
+    assert str(failed_probes([camera, replay])) == (
+        "ProbeFailed: camera, replay: camera: no frame in 5 s; replay: 3 of 20 disagree"
+    )
+    assert str(failed_probes([camera, failing("replay")])) == ("ProbeFailed: camera, replay: camera: no frame in 5 s")
+    wordy = failed_probes([replace(camera, detail="x" * 300)])
+    assert len(wordy.detail) == LONGEST_DETAIL
+    assert wordy.detail.endswith("x\u2026")
+
+
+def test_failure_is_told_by_what_the_probe_found_before_its_time_was_over() -> None:
+    seen = Probed((failing("camera", "no frame"),))
+    late = Probed((ProbeResult("camera", passed=True, detail="a frame"),))
+    waiting = advance(QUICK_ON_TRIAL, seen, 110.0).progress
+    assert str(advance(waiting, late, 130.0).progress.cause) == "ProbeFailed: camera: no frame"
+    assert str(advance(QUICK_ON_TRIAL, late, 130.0).progress.cause) == "ProbeFailed: camera: it passed too late"
 
 
 def test_probe_gives_its_settings_by_name() -> None:

@@ -70,7 +70,9 @@ def test_silence_is_a_time_out_whatever_the_device_had_said_before() -> None:
         ("disk", FailureKind.RESOURCE_ANOMALY),
         ("camera, disk", FailureKind.RESOURCE_ANOMALY),
         ("camera,disk ,inference", FailureKind.RESOURCE_ANOMALY),
+        ("camera, disk: camera: no frame; disk: 3 MiB free", FailureKind.RESOURCE_ANOMALY),
         ("camera", FailureKind.FAILED_PROBE),
+        ("camera: no frame, disk is fine", FailureKind.FAILED_PROBE),
         ("camera disk", FailureKind.FAILED_PROBE),
     ],
 )

@@ -357,8 +357,8 @@ def test_words_of_failures_begin_with_the_most_frequent() -> None:
     found = health(
         RingCounts(),
         failed("cam-1", Plane.MODEL, "Watchdog"),
-        failed("cam-2", Plane.MODEL),
-        failed("cam-3", Plane.MODEL),
+        failed("cam-2", Plane.MODEL, "ProbeFailed: camera: no frame in 5 s"),
+        failed("cam-3", Plane.MODEL, "ProbeFailed: camera: no frame in 7 s"),
         failed("cam-4", Plane.CONFIG, "Watchdog"),
         silent("cam-5", Plane.FIRMWARE),
     )

@@ -145,7 +145,7 @@ async def test_model_is_undone_without_a_network_when_the_window_ends(bridge: Sm
         await asyncio.sleep(4)
         assert app_of(device).board.versions.model == FACTORY[Plane.MODEL].release(Plane.MODEL)
         assert not any(x["status"]["execution"] == "closed" for x in bridge.feedback)
-        assert (await bridge.until(1))["details"] == ["ProbeFailed: camera"]
+        assert (await bridge.until(1))["details"] == ["ProbeFailed: camera: failed by order"]
 
 
 async def test_device_survives_when_the_power_goes_in_the_middle_of_an_install(

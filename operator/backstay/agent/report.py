@@ -13,12 +13,14 @@ from backstay.agent.machine import Machine
 from backstay.agent.mandate import Mandate
 from backstay.api.device_readiness import with_readiness
 from backstay.api.device_status import REACHABLE, Condition, Status
-from backstay.core.device import ProbeResult, Reason
+from backstay.core.device import ProbeResult, Reason, shortened
 from backstay.core.devices import PlaneState, PlaneStatus
 from backstay.core.planes import Plane, Release
 from backstay.ports.installer import Storage
 
 AGENT: Final = "backstay-agent/0.1.0"
+LONGEST_REASON: Final = 256
+"""As the API takes it: a reason that is too long would keep the whole answer from being written."""
 REPORTS: Final = "the agent of the node reports"
 GIVEN_UP: Final = f"{Reason.CANCELED}: it was replaced before the node took it"
 
@@ -64,7 +66,7 @@ def plane_status(plane: Plane, entry: Entry, storage: Storage, mandate: Mandate,
         held,
         state=state,
         step=order.number,
-        reason=str(progress.cause) if answered and progress.cause else "",
+        reason=shortened(str(progress.cause), LONGEST_REASON) if answered and progress.cause else "",
         since=before.since if same else entry.since,
     )
 

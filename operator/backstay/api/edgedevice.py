@@ -215,7 +215,7 @@ class PlaneReport(Reported):
     step: Annotated[int, Field(ge=0, le=2**53)] = 0
     """Number of the last step that the plane began or answered; 0 for none."""
     reason: ShortText = ""
-    """Why the last step failed, such as `ProbeFailed: camera`."""
+    """Why the last step failed, such as `ProbeFailed: camera: no frame in 5 s`; of probes, all names come first."""
     since: AwareDatetime | None = None
     """When the state was reached."""
 

@@ -12,7 +12,7 @@ and inside each probe's own time, do it. Time is `now`, in seconds of a clock th
 at a reboot.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum, StrEnum, auto
@@ -20,6 +20,9 @@ from typing import Final, assert_never
 
 from backstay.core.devices import PlaneState, StepType
 from backstay.core.planes import ContentDigest, Plane, Requirement
+
+LONGEST_DETAIL: Final = 200
+"""So much is said of probes that failed; a status holds no more than a line."""
 
 
 class Reason(StrEnum):
@@ -40,7 +43,10 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A reason and what there is to say about it, as `ProbeFailed: camera`."""
+    """A reason and what there is to say about it, as `ProbeFailed: camera: no frame within 5 s`.
+
+    What is said of probes begins with the names of all that failed, so that failures can be told apart by them.
+    """
 
     reason: Reason
     detail: str = ""
@@ -323,10 +329,28 @@ def advance(progress: Progress, event: Event, now: float) -> Outcome:
     return Outcome(progress, instructions)
 
 
-def failing_probes(progress: Progress) -> tuple[str, ...]:
-    """The required probes that ran after the change and did not pass."""
+def failing_probes(progress: Progress) -> tuple[ProbeResult, ...]:
+    """What the required probes found that ran after the change and did not pass."""
     required = {probe.name for probe in progress.order.probes} if progress.order else set()
-    return tuple(result.name for result in progress.results if result.name in required and not result.passed)
+    return tuple(result for result in progress.results if result.name in required and not result.passed)
+
+
+def failed_probes(results: Iterable[ProbeResult]) -> Cause:
+    """The cause that failing probes are: the names of all, then what each of them found, as far as there is room.
+
+    The same results always give the same text.
+    """
+    failing = tuple(results)
+    names = ", ".join(result.name for result in failing)
+    said = [(result.name, " ".join(result.detail.split())) for result in failing if result.detail]
+    texts = [detail if len(failing) == 1 else f"{name}: {detail}" for name, detail in said]
+    told = ": ".join([names, *filter(None, ["; ".join(texts)])])
+    return Cause(Reason.PROBE_FAILED, shortened(told, LONGEST_DETAIL))
+
+
+def shortened(text: str, length: int) -> str:
+    """A text that is no longer than that, and shows where it was cut."""
+    return text if len(text) <= length else f"{text[: length - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _noted(progress: Progress, event: Event, now: float) -> Progress:
@@ -334,9 +358,17 @@ def _noted(progress: Progress, event: Event, now: float) -> Progress:
     if not isinstance(event, Probed) or progress.state is not PlaneState.PENDING_CONFIRM or now >= progress.confirm_by:
         return progress
     late = _late_probes(progress, now)
-    found = (replace(result, passed=False) if result.name in late else result for result in event.results)
-    newest = {result.name: result for result in (*progress.results, *found)}
+    kept = {result.name: result for result in progress.results}
+    found = (_too_late(one, kept.get(one.name)) if one.name in late else one for one in event.results)
+    newest = kept | {result.name: result for result in found}
     return replace(progress, results=tuple(newest.values()))
+
+
+def _too_late(result: ProbeResult, before: ProbeResult | None) -> ProbeResult:
+    """What a probe found after its own time: how it failed within it says more than that it passes now."""
+    if not result.passed:
+        return result
+    return before or replace(result, passed=False, detail="it passed too late")
 
 
 def _late_probes(progress: Progress, now: float) -> frozenset[str]:
@@ -415,8 +447,8 @@ def _cause(progress: Progress, event: Event, stimulus: Stimulus) -> Cause | None
             found = event.content if isinstance(event, Downloaded | Activated) else "nothing"
             return Cause(Reason.DIGEST_MISMATCH, f"the bytes are {found}")
         case Stimulus.WINDOW_OVER | Stimulus.WINDOW_OVER_UNCHANGED:
-            failing = ", ".join(failing_probes(progress))
-            return Cause(Reason.PROBE_FAILED, failing) if failing else Cause(Reason.CONFIRM_TIMEOUT)
+            failing = failing_probes(progress)
+            return failed_probes(failing) if failing else Cause(Reason.CONFIRM_TIMEOUT)
         case Stimulus.CANCELED | Stimulus.CANCELED_UNCHANGED:
             return Cause(Reason.CANCELED)
         case Stimulus.ORPHANED:

@@ -91,10 +91,18 @@ def words_of(device: Device, kind: FailureKind) -> str:
     return f"{plane} {told or f'{kind}: it does not run what it confirmed'}"
 
 
+def sort_of(device: Device, kind: FailureKind) -> str:
+    """The failure without what differs from device to device, so that the same failures count as one."""
+    words = words_of(device, kind)
+    told, _, detail = words.partition(": ")
+    return f"{told}: {detail.partition(':')[0]}" if told.endswith(f" {DeviceReason.PROBE_FAILED}") else words
+
+
 def is_undelivered(device: Device) -> bool:
     """Tell whether the last step ended because its content never arrived."""
     return device.answered and failure_of(device) is FailureKind.UNDELIVERED
 
 
 def _names(detail: str) -> list[str]:
-    return [name.strip() for name in detail.split(",")]
+    """The probes that a device names, without what it says of them."""
+    return [name.strip() for name in detail.partition(":")[0].split(",")]

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final, assert_never
 
 from backstay.core.devices import Device, RevisionName
-from backstay.core.failures import FailureKind, failure_of, words_of
+from backstay.core.failures import FailureKind, failure_of, sort_of
 from backstay.core.fleet import Progress, RingCounts, regressed_plane
 from backstay.core.observed import Observed
 from backstay.core.plan import Denominator, Plan
@@ -94,7 +94,7 @@ class RingHealth:
 
     def words(self) -> str:
         """The distinct failures, the most frequent first, each with its count and its plane."""
-        found = Counter(words_of(device, kind) for device, kind in zip(self.failures, self.kinds, strict=True))
+        found = Counter(sort_of(device, kind) for device, kind in zip(self.failures, self.kinds, strict=True))
         return ", ".join(f"{words} ({count})" for words, count in sorted(found.items(), key=lambda f: (-f[1], f[0])))
 
 
