@@ -28,6 +28,8 @@ def device(state: PlaneState, reason: str = "", *, answers: int = 7, running: st
         (Reason.DOWNLOAD_FAILED, FailureKind.UNDELIVERED),
         (Reason.EXPIRED, FailureKind.UNDELIVERED),
         (Reason.CANCELED, FailureKind.UNDELIVERED),
+        (Reason.SAFE_MODE, FailureKind.UNDELIVERED),
+        (Reason.FROZEN, FailureKind.UNDELIVERED),
         (Reason.NO_SPACE, FailureKind.RESOURCE_ANOMALY),
         (Reason.PROBE_FAILED, FailureKind.FAILED_PROBE),
         (Reason.CONFIRM_TIMEOUT, FailureKind.FELL_BACK),

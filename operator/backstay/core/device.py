@@ -39,6 +39,10 @@ class Reason(StrEnum):
     INCOMPATIBLE = "Incompatible"
     EXPIRED = "Expired"
     CANCELED = "Canceled"
+    FROZEN = "Frozen"
+    """It failed on this device before."""
+    SAFE_MODE = "SafeMode"
+    """The device keeps only its connection, and begins nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,10 @@ class Order:
     probes: tuple[Probe, ...]
     window: timedelta
     requires: tuple[Requirement, ...] = ()
+    rehearsal: bool = False
+    """How it ends says nothing of the version."""
+    again: bool = False
+    """A person asked for it to be tried, whatever became of it on this device before."""
 
     def __post_init__(self) -> None:
         if not self.probes or self.window <= timedelta():

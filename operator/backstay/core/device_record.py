@@ -51,6 +51,7 @@ def _order_record(order: Order) -> dict[str, Any]:
         "window": order.window.total_seconds(),
         "probes": [_probe_record(probe) for probe in order.probes],
         "requires": {str(need.plane): need.range.text for need in order.requires},
+        **{name: True for name, said in (("rehearsal", order.rehearsal), ("again", order.again)) if said},
     }
 
 
@@ -64,6 +65,8 @@ def _order(record: Mapping[str, Any]) -> Order:
         probes=tuple(_probe(*found) for found in record["probes"]),
         window=timedelta(seconds=record["window"]),
         requires=requirements(record["requires"]),
+        rehearsal=bool(record.get("rehearsal")),
+        again=bool(record.get("again")),
     )
 
 

@@ -26,7 +26,7 @@ class FailureKind(StrEnum):
     RESOURCE_ANOMALY = "ResourceAnomaly"
     """Storage, memory or temperature left its range after the change, or there was no room for it."""
     UNDELIVERED = "Undelivered"
-    """The content never reached the device: that is no evidence against it, and it is ordered again."""
+    """The content was not tried on the device: that is no evidence against it, and it is ordered again."""
 
     @property
     def is_evidence(self) -> bool:
@@ -42,6 +42,9 @@ _KINDS: Final[Mapping[str, FailureKind]] = MappingProxyType(
         DeviceReason.DOWNLOAD_FAILED: FailureKind.UNDELIVERED,
         DeviceReason.EXPIRED: FailureKind.UNDELIVERED,
         DeviceReason.CANCELED: FailureKind.UNDELIVERED,
+        DeviceReason.SAFE_MODE: FailureKind.UNDELIVERED,
+        # The failure that froze it has been judged already; to count it once more would convict without a trial.
+        DeviceReason.FROZEN: FailureKind.UNDELIVERED,
         DeviceReason.NO_SPACE: FailureKind.RESOURCE_ANOMALY,
         DeviceReason.PROBE_FAILED: FailureKind.FAILED_PROBE,
         DeviceReason.CONFIRM_TIMEOUT: FailureKind.FELL_BACK,
