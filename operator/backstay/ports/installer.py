@@ -9,7 +9,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from backstay.core.device import Cause, Order
 from backstay.core.planes import ContentDigest, Release
@@ -108,4 +108,28 @@ class Installer(Protocol):
 
     async def trim(self, needed: Container[ContentDigest]) -> None:
         """Delete what is neither running, nor the fallback, nor needed."""
+        ...
+
+
+@runtime_checkable
+class Stoppable(Protocol):
+    """An installer whose plane can be kept from running without losing anything of it.
+
+    While it is stopped, `look` finds what it would find otherwise, and whatever is changed stays stopped.
+    """
+
+    async def stop(self) -> None:
+        """Keep what the plane holds from running, by one durable change; doing it twice changes nothing.
+
+        Raises:
+            Unavailable: it runs still.
+        """
+        ...
+
+    async def go_on(self) -> None:
+        """Let it run again, by one durable change; doing it twice changes nothing.
+
+        Raises:
+            Unavailable: it is stopped still.
+        """
         ...

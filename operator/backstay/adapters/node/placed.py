@@ -7,9 +7,9 @@ no room needed. What kind of place it is, and which payloads fit there, is the p
 import asyncio
 from collections.abc import Container
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
-from backstay.adapters.node.durable import digest_of
+from backstay.adapters.node.durable import digest_of, remove, rename
 from backstay.adapters.node.releases import ReleaseStore, disk_errors, no_room_for
 from backstay.adapters.node.standing import Standing, StandingRecord
 from backstay.core.device import Cause, Order, Reason
@@ -37,6 +37,60 @@ class Place(Protocol):
     def objection(self, payload: Path) -> Cause | None:
         """Why these bytes cannot run in this place; None if they can."""
         ...
+
+    def stop(self) -> None:
+        """Keep what is in the place from running; it stays `current`.
+
+        Raises:
+            OSError: the place is as before.
+        """
+        ...
+
+    def go_on(self) -> None:
+        """Let what is in the place run.
+
+        Raises:
+            OSError: the place is as before.
+        """
+        ...
+
+
+class StoppableName:
+    """A name in a directory which makes what has it run, and beside it another one under which it does not run.
+
+    Which of the two is there is all there is to know, so that stopping is one rename. If somebody puts something under
+    the running name while it is stopped, that is what counts: it runs.
+    """
+
+    def __init__(self, running: Path) -> None:
+        """Let what is called `running` run."""
+        self.running: Final = running
+        self.stopped: Final = running.with_name(f".{running.name}.stopped")
+
+    @property
+    def now(self) -> Path:
+        """The name that is in use, or that a first payload gets."""
+        return self.stopped if not _is_there(self.running) and _is_there(self.stopped) else self.running
+
+    def stop(self) -> None:
+        """Take the running name away.
+
+        Raises:
+            OSError: it is there still.
+        """
+        if _is_there(self.running):
+            rename(self.running, self.stopped)
+
+    def go_on(self) -> None:
+        """Give the running name back.
+
+        Raises:
+            OSError: it is not there still.
+        """
+        if _is_there(self.running):
+            remove(self.stopped)
+        elif _is_there(self.stopped):
+            rename(self.stopped, self.running)
 
 
 class PlacedInstaller:
@@ -82,6 +136,14 @@ class PlacedInstaller:
         """Let the fallback take the place of what runs."""
         await asyncio.to_thread(self._fall_back)
         return Effect.AT_ONCE
+
+    async def stop(self) -> None:
+        """Keep what is in the place from running."""
+        await asyncio.to_thread(self._stop)
+
+    async def go_on(self) -> None:
+        """Let what is in the place run again."""
+        await asyncio.to_thread(self._go_on)
 
     async def trim(self, needed: Container[ContentDigest]) -> None:
         """Delete payloads that nothing here or elsewhere needs."""
@@ -156,10 +218,22 @@ class PlacedInstaller:
             self._record.write(earlier or Standing(standing.fallback), standing)
             self._place.put(payload)
 
+    def _stop(self) -> None:
+        with disk_errors(f"the {self._plane} cannot be stopped"):
+            self._place.stop()
+
+    def _go_on(self) -> None:
+        with disk_errors(f"the {self._plane} cannot be started again"):
+            self._place.go_on()
+
     def _trim(self, needed: Container[ContentDigest]) -> None:
         standing = self._standing()
         own = (standing.running, standing.fallback)
         self._store.trim({content for content in self._store.contents() if content in own or content in needed})
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_file() or path.is_symlink()
 
 
 def _digest_if_there(path: Path) -> ContentDigest | None:

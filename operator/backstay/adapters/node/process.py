@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from backstay.adapters.node.durable import replace_link
-from backstay.adapters.node.placed import PlacedInstaller
+from backstay.adapters.node.placed import PlacedInstaller, StoppableName
 from backstay.core.device import Cause, Reason
 from backstay.core.planes import Plane
 
@@ -22,15 +22,23 @@ class ProgramPlace:
 
     def __init__(self, link: Path) -> None:
         """Use `link`, which whoever runs the program follows."""
-        self._link = link
+        self._name = StoppableName(link)
 
     def current(self) -> Path | None:
-        """The program that the link leads to."""
-        return self._link.resolve() if self._link.is_file() else None
+        """The program that the link leads to, or would if it were not stopped."""
+        return self._name.now.resolve() if self._name.now.is_file() else None
 
     def put(self, payload: Path) -> None:
         """Let the link lead to this program."""
-        replace_link(self._link, payload.absolute())
+        replace_link(self._name.now, payload.absolute())
+
+    def stop(self) -> None:
+        """Take the link away, and whoever runs the program ends it."""
+        self._name.stop()
+
+    def go_on(self) -> None:
+        """Give the link back."""
+        self._name.go_on()
 
     def objection(self, payload: Path) -> Cause | None:
         """Refuse what the kernel of this machine would not start."""

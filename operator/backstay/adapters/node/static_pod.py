@@ -11,7 +11,7 @@ from typing import Protocol
 
 from backstay.adapters.node.durable import write_file
 from backstay.adapters.node.image_pins import Images
-from backstay.adapters.node.placed import PlacedInstaller
+from backstay.adapters.node.placed import PlacedInstaller, StoppableName
 from backstay.adapters.node.pod_manifest import read_pod
 from backstay.core.device import Cause, Order, Reason
 from backstay.core.planes import Plane
@@ -31,16 +31,24 @@ class StaticPodPlace:
 
     def __init__(self, manifests: Path, pod: str) -> None:
         """Use `<pod>.yaml` in the kubelet's directory `manifests`, for releases whose Pod has just this name."""
-        self._file = manifests / f"{pod}.yaml"
+        self._name = StoppableName(manifests / f"{pod}.yaml")
         self._pod = pod
 
     def current(self) -> Path | None:
-        """The manifest that the kubelet keeps running."""
-        return self._file if self._file.is_file() else None
+        """The manifest that the kubelet keeps running, or would if it were not stopped."""
+        return self._name.now if self._name.now.is_file() else None
 
     def put(self, payload: Path) -> None:
         """Give the kubelet this manifest."""
-        write_file(self._file, payload.read_bytes())
+        write_file(self._name.now, payload.read_bytes())
+
+    def stop(self) -> None:
+        """Hide the manifest from the kubelet, which ends the Pod."""
+        self._name.stop()
+
+    def go_on(self) -> None:
+        """Show the kubelet the manifest again."""
+        self._name.go_on()
 
     def objection(self, payload: Path) -> Cause | None:
         """Refuse what is not a Pod that a node can keep running on its own, and any other Pod than this node's."""
