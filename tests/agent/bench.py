@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from backstay.adapters.node import durable, generations
+from backstay.adapters.node import durable, generations, placed, process, standing
 from backstay.adapters.node.generations import Generations
+from backstay.adapters.node.process import ProcessInstaller
 from backstay.agent import journal as journal_module
 from backstay.agent.journal import Journal
 from backstay.agent.machine import Machine, Times
+from backstay.agent.safety import Safety
 from backstay.core.device import Order, Probe, ProbeResult
 from backstay.core.device_record import requirements
 from backstay.core.devices import StepType
 from backstay.core.planes import ContentDigest, Plane
+from backstay.ports.installer import Installer
 from backstay.ports.registry import ArtifactDescription, Blob, ManifestDigest, Reference
 
 PROBE = Probe("inference", "InferenceAlive")
@@ -69,15 +72,26 @@ class Bench:
     time: Time = field(default_factory=Time)
     boot: str = "boot-1"
     passes: bool = True
+    runs_program: bool = False
+    """Its firmware is a program; otherwise it has none that can be changed."""
     payloads: dict[ContentDigest, bytes] = field(default_factory=dict)
     machine: Machine = field(init=False)
+    safety: Safety = field(init=False)
 
     def agent(self) -> Machine:
         """A new agent, which has not looked at anything yet."""
-        stores = {plane: Generations(plane, self.directory / plane, name) for plane, name in FILES.items()}
-        journal = Journal(self.directory / "state")
-        self.machine = Machine(stores, journal, Times(self.time, self.boot))
+        stores: dict[Plane, Installer] = {
+            plane: Generations(plane, self.directory / plane, name) for plane, name in FILES.items()
+        }
+        if self.runs_program:
+            stores[Plane.FIRMWARE] = ProcessInstaller(self.directory / Plane.FIRMWARE, Plane.FIRMWARE)
+        self.machine = Machine(stores, self.journal, Times(self.time, self.boot))
+        self.safety = Safety(self.machine, self.time, self.directory / "safe-mode")
         return self.machine
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.directory / "state")
 
     async def started(self) -> Machine:
         """A new agent that has gone on from what it found."""
@@ -122,6 +136,12 @@ class Bench:
                 return
             self.time.seconds += 10
 
+    @property
+    def program(self) -> str | None:
+        """The program that whoever runs the firmware finds."""
+        link = self.directory / Plane.FIRMWARE / "current"
+        return link.read_text().splitlines()[1] if link.exists() else None
+
     def file(self, plane: Plane = Plane.MODEL) -> bytes | None:
         """What whoever uses the plane reads now."""
         path = self.directory / plane / "current" / "current" / FILES[plane]
@@ -142,4 +162,6 @@ def cut_power(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
 
     for name in CHANGES:
         monkeypatch.setattr(generations, name, counted(getattr(durable, name)))
+    for module, name in ((placed, "rename"), (standing, "write_file"), (process, "replace_link")):
+        monkeypatch.setattr(module, name, counted(getattr(durable, name)))
     monkeypatch.setattr(journal_module, "write_file", counted(durable.write_file))

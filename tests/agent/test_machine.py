@@ -104,6 +104,44 @@ async def test_trial_is_undone_at_once_when_a_return_replaces_it(bench: Bench) -
     assert (state(bench), bench.file()) == ((PlaneState.ROLLED_BACK, "Canceled"), OLD)
 
 
+async def test_content_that_failed_here_is_not_installed_again(bench: Bench) -> None:
+    bench.passes = False
+    await bench.carry_out(order(2, NEW), NEW)
+    bench.passes = True
+    await bench.started()
+    await bench.carry_out(order(3, NEW, version="3.0.0"), NEW)
+    assert state(bench) == (PlaneState.FAILED, "Frozen: it failed on this device before, ProbeFailed: inference")
+    assert (bench.file(), bench.machine.download) == (OLD, None)
+
+
+async def test_content_that_failed_here_is_tried_again_when_a_person_asks_for_it(bench: Bench) -> None:
+    bench.passes = False
+    await bench.carry_out(order(2, NEW), NEW)
+    bench.passes = True
+    await bench.carry_out(order(3, NEW, again=True), NEW)
+    assert (state(bench)[0], bench.file()) == (PlaneState.CONFIRMED, NEW)
+    await bench.carry_out(order(4, OLD, type=StepType.RETURN), OLD)
+    await bench.carry_out(order(5, NEW), NEW)
+    assert bench.file() == NEW, "what was confirmed since is not frozen any more"
+
+
+async def test_return_to_content_that_failed_here_is_not_refused(bench: Bench) -> None:
+    bench.passes = False
+    await bench.carry_out(order(2, NEW), NEW)
+    bench.passes = True
+    await bench.carry_out(order(3, NEW, type=StepType.RETURN), NEW)
+    assert (state(bench)[0], bench.file()) == (PlaneState.CONFIRMED, NEW)
+
+
+async def test_rehearsal_of_falling_back_freezes_nothing(bench: Bench) -> None:
+    bench.passes = False
+    await bench.carry_out(order(2, NEW, rehearsal=True), NEW)
+    assert state(bench)[0] is PlaneState.ROLLED_BACK
+    bench.passes = True
+    await bench.carry_out(order(3, NEW), NEW)
+    assert (state(bench)[0], bench.file()) == (PlaneState.CONFIRMED, NEW)
+
+
 async def test_window_is_not_lengthened_when_the_agent_is_started_again(bench: Bench) -> None:
     bench.passes = False
     bench.payloads[digest(NEW)] = NEW
@@ -175,3 +213,8 @@ async def test_node_ends_in_one_of_two_versions_wherever_the_power_goes(
         case other:
             raise AssertionError(other)
     assert bench.file() == {digest(OLD): OLD, digest(NEW): NEW}[storage.running.content]
+    seen_to_fail = progress.cause is not None and progress.cause.reason in {
+        Reason.PROBE_FAILED, Reason.CONFIRM_TIMEOUT, Reason.BOOT_FAILED
+    }  # fmt: skip
+    frozen = {one.content for one in bench.machine.notebook.memory.frozen}
+    assert frozen == ({digest(NEW)} if seen_to_fail and progress.changed else set()), "never one without the other"

@@ -339,6 +339,16 @@ def test_device_gets_no_orders_when_a_person_asks_for_what_we_cannot_keep(spec: 
     assert device_from(edge_device(spec={"class": "esp32", "gateway": "gw-eu", **spec})).revoked
 
 
+@pytest.mark.parametrize(("mode", "said"), [("Safe", ""), ("Normal", "Safe"), ("Safe", "Safe")])
+def test_node_counts_as_offline_when_it_is_in_safe_mode_or_shall_be(mode: str, said: str) -> None:
+    reachable = [{"type": "Reachable", "status": "True"}]
+    spec = {"class": "rk3566", "node": "box-1"}
+    node = device_from(edge_device(spec=spec | {"mode": mode}, status={"mode": said, "conditions": reachable}))
+    assert (node.safe, node.reachable, node.revoked) == (True, False, False)
+    normal = device_from(edge_device(spec=spec, status={"mode": "Normal", "conditions": reachable}))
+    assert (normal.safe, normal.reachable) == (False, True)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

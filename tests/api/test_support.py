@@ -82,7 +82,7 @@ def test_unsupported_names_each_field_of_a_plan_when_it_sets_everything() -> Non
 def test_unsupported_names_each_field_of_the_other_kinds_when_they_set_everything() -> None:
     assert paths(example(DeviceGroup, "devicegroup-everything")) == []
     assert paths(example(HealthRule, "healthrule-everything")) == []
-    assert paths(example(EdgeDevice, "edgedevice-node")) == ["spec.mode", "spec.pins"]
+    assert paths(example(EdgeDevice, "edgedevice-node")) == ["spec.pins"]
     assert paths(example(Hold, "hold-devices")) == []
 
 
@@ -91,3 +91,13 @@ def test_unsupported_says_what_is_asked_for_and_what_to_do_when_printed() -> Non
     assert said["spec.pullSecretRef"] == (
         "spec.pullSecretRef: registries that ask for credentials are not supported yet; leave it out"
     )
+
+
+def test_safe_mode_is_for_nodes() -> None:
+    spec = {"class": "esp32", "gateway": "gw-eu", "mode": "Safe"}
+    behind = EdgeDevice.from_document(
+        {"apiVersion": "backstay.dev/v1alpha1", "kind": "EdgeDevice", "metadata": {"name": "a"}, "spec": spec}
+    )
+    assert list(map(str, unsupported(behind))) == [
+        "spec.mode: Safe is for nodes: a device behind a gateway goes into safe mode by itself alone"
+    ]

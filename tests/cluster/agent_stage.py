@@ -16,7 +16,7 @@ from backstay.adapters.oci.push import push_artifact
 from backstay.adapters.oci.registry import OciRegistry
 from backstay.adapters.oci.transport import Transport
 from backstay.adapters.system_clock import SystemClock
-from backstay.agent.assembly import FILES, Settings, assemble
+from backstay.agent.assembly import FILES, Firmware, Settings, assemble
 from backstay.agent.node import Commander, Node
 from backstay.core.planes import Plane
 from backstay.ports.registry import ArtifactDescription, Repository
@@ -58,6 +58,7 @@ class Agent:
     node: str
     directory: Path
     inference_url: str = "http://127.0.0.1:1"
+    firmware: Firmware | None = None
 
     @property
     def root(self) -> Path:
@@ -76,7 +77,14 @@ class Agent:
         async with connected_as_node(self.sandbox, self.node) as client, aiohttp.ClientSession() as session:
             commander = Commander(self.namespace, self.device)
             settings = Settings(
-                commander, self.node, self.directory, "boot", root=self.root, inference_url=self.inference_url
+                commander,
+                self.node,
+                self.directory,
+                "boot",
+                firmware=self.firmware,
+                safe_mode_file=self.directory / "safe-mode",
+                root=self.root,
+                inference_url=self.inference_url,
             )
             node = assemble(settings, client, session, SystemClock())
             task = asyncio.create_task(node.run())

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backstay.adapters.kube.client import HOLDS, RELEASE_PLANS, KubeClient
+from backstay.adapters.kube.client import EDGE_DEVICES, HOLDS, RELEASE_PLANS, KubeClient
 from backstay.errors import BackstayError, NotFound
 from backstay.sandbox import Sandbox
 
@@ -43,7 +43,7 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {{name: {name}, namespace: {namespace}}}
 rules:
-- {{apiGroups: [backstay.dev], resources: [releaseplans, holds], verbs: [{verbs}]}}
+- {{apiGroups: [backstay.dev], resources: [releaseplans, holds, edgedevices], verbs: [{verbs}]}}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -55,10 +55,10 @@ subjects: [{{kind: ServiceAccount, name: {name}, namespace: {namespace}}}]
 
 @pytest.fixture
 async def people(sandbox: Sandbox, kube: KubeClient, namespace: str) -> AsyncIterator[dict[str, KubeClient]]:
-    """Ada may approve and lift; Bob may do all else that people do."""
+    """Ada may approve, lift and recover; Bob may do all else that people do."""
     await kube.create(RELEASE_PLANS, plan(), namespace)
     await kube.create(HOLDS, conviction("frozen-model"), namespace)
-    for name, more in (("ada", ("approve", "lift")), ("bob", ())):
+    for name, more in (("ada", ("approve", "lift", "recover")), ("bob", ())):
         await sandbox.apply(account(name, namespace, *more))
     ada = await sandbox.service_account_kubeconfig(namespace, "ada")
     bob = await sandbox.service_account_kubeconfig(namespace, "bob")
@@ -138,3 +138,21 @@ async def test_namespace_can_be_deleted_with_its_convictions(sandbox: Sandbox, k
     await sandbox.apply(f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n")
     await kube.create(HOLDS, conviction("frozen-model"), name)
     await sandbox.kubectl("delete", "namespace", name, "--timeout=50s")
+
+
+async def test_only_who_may_recover_changes_a_devices_mode_and_recovers_it(
+    kube: KubeClient, namespace: str, people: dict[str, KubeClient]
+) -> None:
+    spec = {"class": "rk3566", "node": "box-1.example"}
+    body = {"apiVersion": "backstay.dev/v1alpha1", "kind": "EdgeDevice", "metadata": {"name": "box-1"}, "spec": spec}
+    await kube.create(EDGE_DEVICES, body, namespace)
+    for change in ({"mode": "Safe"}, {"recover": 1}):
+        with pytest.raises(BackstayError, match="bob may not change the mode of edgedevice box-1 or recover it"):
+            await people["bob"].merge_patch(EDGE_DEVICES, "box-1", {"spec": change}, namespace)
+        await people["ada"].merge_patch(EDGE_DEVICES, "box-1", {"spec": change}, namespace)
+    await people["bob"].merge_patch(EDGE_DEVICES, "box-1", {"metadata": {"labels": {"site": "hall-1"}}}, namespace)
+    with pytest.raises(BackstayError, match="higher number"):
+        await people["ada"].merge_patch(EDGE_DEVICES, "box-1", {"spec": {"recover": 0}}, namespace)
+    behind = {"metadata": {"name": "cam-1"}, "spec": {"class": "esp32", "gateway": "gw-eu", "recover": 1}}
+    with pytest.raises(BackstayError, match="only a node recovers by order"):
+        await kube.create(EDGE_DEVICES, body | behind, namespace)

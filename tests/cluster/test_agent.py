@@ -1,6 +1,7 @@
 """A node's agent: it installs what it is ordered, undoes what does not prove itself, and reaches only its own."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from tests.cluster.conftest import ROOT
 
 Json = dict[str, Any]
 
+BACKSTAY = Path(sys.executable).with_name("backstay")
 NODE, DEVICE = "box-1.example", "box-1"
 
 
@@ -163,6 +165,56 @@ async def test_nothing_begins_while_a_hold_stands(sandbox, kube, namespace, agen
         assert held.get("planes", {}).get("model", {}).get("step", 0) == 0
         await kube.delete(HOLDS, "stop", namespace)
         await until(kube, namespace, answered(Plane.MODEL, 1))
+
+
+async def recover(sandbox: Sandbox, namespace: str, *more: str) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(BACKSTAY, "recover", DEVICE, "-n", namespace, "--kubeconfig", str(sandbox.kubeconfig), *more),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    return process.returncode or 0, said.decode()
+
+
+async def test_node_is_safe_by_order_and_a_person_recovers_it(sandbox, kube, namespace, agent, tmp_path) -> None:
+    agent.memory(64)
+    first = await push_for_node(sandbox, tmp_path / "s", Plane.MODEL, "1.0.0")
+    bad = await push_for_node(sandbox, tmp_path / "s", Plane.MODEL, "2.0.0")
+    async with agent.running():
+        await order(kube, namespace, 1, first)
+        await until(kube, namespace, answered(Plane.MODEL, 1))
+        await order(
+            kube, namespace, 2, bad, probes=[MEMORY | {"within": "1s"}, {"name": "agent", "kind": "AgentConnected"}]
+        )
+        await until(kube, namespace, answered(Plane.MODEL, 2))
+        await order(kube, namespace, 3, bad)
+        found = await until(kube, namespace, answered(Plane.MODEL, 3))
+        assert found["planes"]["model"]["reason"].startswith("Frozen: it failed on this device before, ProbeFailed")
+
+        await kube.merge_patch(EDGE_DEVICES, DEVICE, {"spec": {"mode": "Safe"}}, namespace)
+        found = await until(kube, namespace, lambda status: status.get("mode") == "Safe")
+        (ready,) = (one for one in found["conditions"] if one["type"] == "Ready")
+        assert (ready["reason"], ready["message"]) == ("SafeMode", "safe mode: spec.mode is Safe")
+        await order(kube, namespace, 4, bad)
+        found = await until(kube, namespace, answered(Plane.MODEL, 4))
+        assert found["planes"]["model"]["reason"] == "SafeMode: spec.mode is Safe"
+
+        assert (await recover(sandbox, namespace))[0] == 1, "nobody said yes"
+        status, said = await recover(sandbox, namespace, "--dry-run", "server")
+        assert (status, "nothing was changed (dry run)" in said) == (0, True)
+        spec = (await kube.get(EDGE_DEVICES, DEVICE, namespace))["spec"]
+        assert (spec["mode"], spec["recover"]) == ("Safe", 0)
+        status, said = await recover(sandbox, namespace, "--yes")
+        assert status == 0, said
+        assert "box-1 (box-1.example): SafeMode: safe mode: spec.mode is Safe" in said
+        assert "the node has done it" in said
+        found = await until(kube, namespace, lambda status: status.get("mode") == "Normal")
+        assert found["recovered"] == 1
+        await order(kube, namespace, 5, bad)
+        found = await until(kube, namespace, answered(Plane.MODEL, 5))
+        assert found["planes"]["model"]["state"] == "Confirmed", "it was forgotten that it had failed"
 
 
 async def test_node_can_say_what_is_so_of_itself_and_nothing_else(sandbox, kube, namespace, agent) -> None:

@@ -55,6 +55,7 @@ async def agent(sandbox: Sandbox, box: Node, namespace: str, data: Path) -> Asyn
             ),
             *("--firmware", "pod", "--manifests", box.manifests, "--pod", POD),
             *("--kubelet", box.kubelet_health, "--ctr", shlex.join(box.ctr_command)),
+            *("--safe-mode-file", data / "safe-mode"),
             stdout=output,
             stderr=output,
         )
@@ -109,12 +110,23 @@ async def test_pod_is_released_and_pulled_back_on_a_real_node_and_a_model_touche
         await _serves(sandbox, box, "one")
         assert await _pinned(box) == {image}, "that of what crashed is not kept"
 
+        (tmp_path / "safe-mode").touch()
+        await sandbox.kubectl("wait", f"pod/{POD}-{box.name}", "--for=delete", "--timeout=90s")
+        found = await until(kube, namespace, lambda status: status.get("mode") == "Safe")
+        assert found["planes"]["firmware"]["running"] == one.content, "it is stopped, and nothing of it is lost"
+        (tmp_path / "safe-mode").unlink()
+        await _serves(sandbox, box, "one")
+
+        await order(kube, namespace, 4, bad, probes=[alive], window="25s")
+        found = await until(kube, namespace, answered(Plane.FIRMWARE, 4))
+        assert found["planes"]["firmware"]["reason"].startswith("Frozen: it failed on this device before, ProbeFailed")
+
         await box.stop_kubelet()
-        await order(kube, namespace, 4, bad, probes=[alive])
-        await _says(log, "step 4 does not begin: the kubelet cannot be asked")
-        assert (await until(kube, namespace, answered(Plane.FIRMWARE, 3)))["planes"]["firmware"]["step"] == 3
-        await order(kube, namespace, 5, later, probes=[healthy])
-        await until(kube, namespace, answered(Plane.MODEL, 5), 30)
+        await order(kube, namespace, 5, bad, probes=[alive])
+        await _says(log, "step 5 does not begin: the kubelet cannot be asked")
+        assert (await until(kube, namespace, answered(Plane.FIRMWARE, 4)))["planes"]["firmware"]["step"] == 4
+        await order(kube, namespace, 6, later, probes=[healthy])
+        await until(kube, namespace, answered(Plane.MODEL, 6), 30)
     history = await _journal(tmp_path)
     assert "firmware  step 3, Install 2.0.0: RolledBack (ProbeFailed: pod: Pod " in history
 

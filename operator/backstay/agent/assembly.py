@@ -26,6 +26,7 @@ from backstay.agent.fetching import Fetching
 from backstay.agent.journal import Journal
 from backstay.agent.machine import Machine, Times
 from backstay.agent.node import Commander, Node
+from backstay.agent.safety import FILE
 from backstay.core.planes import Plane
 from backstay.ports.clock import Clock
 from backstay.ports.installer import Installer
@@ -77,6 +78,8 @@ class Settings:
     firmware: Firmware | None = None
     """What the node's firmware is; None where it is not changed here."""
     keys: Keys = field(default_factory=dict)
+    safe_mode_file: Path = FILE
+    """While it is there, the node is in safe mode."""
     root: Path = Path("/")
     """Of the file system that probes look at."""
     inference_url: str = "http://127.0.0.1:8080"
@@ -98,7 +101,17 @@ def assemble(settings: Settings, client: KubeClient, session: aiohttp.ClientSess
     surroundings = Surroundings(
         session, settings.inference_url, pods=partial(_pods, client, settings), root=settings.root, data=str(data)
     )
-    return Node(settings.commander, settings.node, client, machine, fetching, surroundings, clock, at_start)
+    return Node(
+        settings.commander,
+        settings.node,
+        client,
+        machine,
+        fetching,
+        surroundings,
+        clock,
+        at_start,
+        safe_mode_file=settings.safe_mode_file,
+    )
 
 
 async def _pods(client: KubeClient, settings: Settings) -> list[dict[str, Any]]:

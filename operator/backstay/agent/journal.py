@@ -1,16 +1,18 @@
 """What the agent has to remember through a crash, a reboot and a power cut: one small file, replaced as a whole.
 
-    {"boot": "<boot id>", "planes": {"model": {"progress": {…}, "since": "…", "confirm_by": 123.4, "starts": 1}}}
+    {"boot": "<boot id>", "planes": {"model": {"progress": {…}, "since": "…", "confirm_by": 123.4, "starts": 1}},
+     "frozen": […], "starts": {"failed": 1, "gave_up": false}, "ordered_safe": false, "recovered": 0, "left": {…}}
 
 It is written before everything that it decides, so that the decision and the reason for it survive. `confirm_by` is in
 seconds of this boot; in another boot the window begins anew, but only so often (`starts`), because a node that keeps
 rebooting must not keep on trying. Beside it `history.jsonl` tells people what happened, one line each.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -19,14 +21,17 @@ from backstay.adapters.node.durable import write_file
 from backstay.core import probing
 from backstay.core.device import Progress
 from backstay.core.device_record import from_record, to_record
-from backstay.core.planes import Plane
+from backstay.core.freezing import Frozen
+from backstay.core.planes import ContentDigest, Plane
 from backstay.core.probing import OldFault
+from backstay.core.safe_mode import Starts
 from backstay.errors import Refused, Unavailable
 
 Json = dict[str, Any]
 
 STATE: Final = "journal.json"
 HISTORY: Final = "history.jsonl"
+NODE: Final = "node"
 HISTORY_LIMIT_BYTES: Final = 256 * 1024
 """At twice this, the older half of the history goes."""
 
@@ -62,6 +67,15 @@ class Memory:
 
     boot: str = ""
     planes: Mapping[Plane, Entry] = field(default_factory=dict)
+    frozen: tuple[Frozen, ...] = ()
+    """What failed on this node and is not installed again."""
+    starts: Starts = field(default_factory=Starts)
+    ordered_safe: bool = False
+    """Whether the node was last ordered into safe mode: a reboot without a network must not end it."""
+    recovered: int = 0
+    """The last `spec.recover` that was carried out."""
+    left: Mapping[ContentDigest, datetime] = field(default_factory=dict)
+    """When contents that are still kept were left: since then they neither run nor are anybody's fallback."""
 
 
 class Journal:
@@ -89,8 +103,7 @@ class Journal:
             ) from error
         try:
             found = json.loads(self._text)
-            planes = {Plane(plane): _entry(entry) for plane, entry in found["planes"].items()}
-            return Memory(str(found["boot"]), planes)
+            return _memory(found)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise JournalUnusable(
                 f"{path} is damaged ({error!r}); move it away, then the agent takes what it finds running as it is"
@@ -102,8 +115,7 @@ class Journal:
         Raises:
             JournalUnwritable: the disk did not take it; what was remembered before still is.
         """
-        planes = {str(plane): _record(entry) for plane, entry in sorted(memory.planes.items())}
-        text = json.dumps({"boot": memory.boot, "planes": planes}, sort_keys=True).encode() + b"\n"
+        text = json.dumps(_memory_record(memory), sort_keys=True).encode() + b"\n"
         if text == self._text:
             return
         try:
@@ -112,10 +124,11 @@ class Journal:
             raise JournalUnwritable(f"{self._directory} does not take the journal: {error}; free its disk") from error
         self._text = text
 
-    def tell(self, at: datetime, plane: Plane, words: str) -> None:
-        """Add a line for people; one that cannot be written is only said in the log."""
+    def tell(self, at: datetime, plane: Plane | None, words: str) -> None:
+        """Add a line for people, of a plane or of the node; one that cannot be written is only said in the log."""
         path = self._directory / HISTORY
-        line = json.dumps({"at": at.isoformat(timespec="seconds"), "plane": str(plane), "what": words}) + "\n"
+        about = NODE if plane is None else str(plane)
+        line = json.dumps({"at": at.isoformat(timespec="seconds"), "plane": about, "what": words}) + "\n"
         try:
             self._shorten(path)
             with path.open("a", encoding="utf-8") as file:
@@ -141,6 +154,76 @@ class Journal:
         if path.exists() and path.stat().st_size > 2 * HISTORY_LIMIT_BYTES:
             kept = path.read_bytes()[-HISTORY_LIMIT_BYTES:].partition(b"\n")[2]
             write_file(path, kept)
+
+
+class Notebook:
+    """What the agent remembers, always as the journal has it; each change is written as a whole."""
+
+    def __init__(self, journal: Journal, boot: str) -> None:
+        """Remember nothing until it is read; everything is written as of this `boot`."""
+        self._journal = journal
+        self._boot = boot
+        self.memory = Memory()
+
+    async def read(self) -> Memory:
+        """What an earlier agent left.
+
+        Raises:
+            JournalUnusable
+        """
+        self.memory = await asyncio.to_thread(self._journal.read)
+        return self.memory
+
+    async def keep(self, memory: Memory) -> None:
+        """Remember this instead.
+
+        Raises:
+            JournalUnwritable: what was remembered before still is.
+        """
+        memory = replace(memory, boot=self._boot)
+        await asyncio.to_thread(self._journal.keep, memory)
+        self.memory = memory
+
+    def keep_now(self, memory: Memory) -> None:
+        """Remember this instead; blocking, for an agent that ends."""
+        self._journal.keep(replace(memory, boot=self._boot))
+
+    def tell(self, at: datetime, plane: Plane | None, words: str) -> None:
+        """Say it to people, in the log and in the history."""
+        log.info("%s: %s", NODE if plane is None else plane, words)
+        self._journal.tell(at, plane, words)
+
+
+def _memory_record(memory: Memory) -> Json:
+    return {
+        "boot": memory.boot,
+        "planes": {str(plane): _record(entry) for plane, entry in sorted(memory.planes.items())},
+        "frozen": [[str(one.plane), one.content, one.version, one.why] for one in memory.frozen],
+        "starts": {"failed": memory.starts.failed, "gave_up": memory.starts.gave_up},
+        "ordered_safe": memory.ordered_safe,
+        "recovered": memory.recovered,
+        "left": {content: when.isoformat() for content, when in memory.left.items()},
+    }
+
+
+def _memory(record: Json) -> Memory:
+    """Read it back; an agent of before may have left less."""
+    starts = record.get("starts") or {}
+    return Memory(
+        boot=str(record["boot"]),
+        planes={Plane(plane): _entry(entry) for plane, entry in record["planes"].items()},
+        frozen=tuple(
+            Frozen(Plane(plane), ContentDigest(str(content)), str(version), str(why))
+            for plane, content, version, why in record.get("frozen") or ()
+        ),
+        starts=Starts(int(starts.get("failed", 0)), bool(starts.get("gave_up"))),
+        ordered_safe=bool(record.get("ordered_safe")),
+        recovered=int(record.get("recovered", 0)),
+        left={
+            ContentDigest(str(content)): datetime.fromisoformat(when)
+            for content, when in (record.get("left") or {}).items()
+        },
+    )
 
 
 def _record(entry: Entry) -> Json:

@@ -7,7 +7,6 @@ there.
 Only one plane changes at a time. What is on trial is left to its end, unless it is to go back.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from backstay.agent.journal import Entry, Journal, Memory
+from backstay.agent.journal import Entry, Journal, Notebook
+from backstay.core import freezing
 from backstay.core.device import (
     Activated,
     Booted,
@@ -40,7 +40,7 @@ from backstay.core.planes import ContentDigest, Plane, Release, VersionSet, unme
 from backstay.core.probing import OldFault
 from backstay.errors import Unavailable
 from backstay.ports.clock import Clock
-from backstay.ports.installer import CannotInstall, Effect, Installer, Storage
+from backstay.ports.installer import CannotInstall, Effect, Installer, Stoppable, Storage
 from backstay.ports.registry import ArtifactDescription
 
 MOST_STARTS: Final = 3
@@ -82,10 +82,11 @@ class Machine:
     ) -> None:
         self.before: Callable[[Order], Awaitable[OldFaults]] = _no_baseline
         """Looks at the node before each change."""
+        self.notebook: Final = Notebook(journal, times.boot)
+        self.resting = ""
+        """Why nothing may begin, as long as the node is in safe mode."""
         self._installers = installers
-        self._journal = journal
         self._times = times
-        self._entries: dict[Plane, Entry] = {}
         self._storage: dict[Plane, Storage] = {}
         self.download: Order | None = None
         """The order whose artifact is to be fetched."""
@@ -101,6 +102,10 @@ class Machine:
     def ordered(self) -> tuple[Plane, ...]:
         """The planes that have ever been ordered anything, also such as this node cannot change."""
         return tuple(plane for plane, entry in self._entries.items() if entry.progress.order is not None)
+
+    @property
+    def _entries(self) -> Mapping[Plane, Entry]:
+        return self.notebook.memory.planes
 
     def entry(self, plane: Plane) -> Entry:
         """What is remembered of a plane."""
@@ -137,8 +142,7 @@ class Machine:
         Raises:
             JournalUnusable, Unavailable
         """
-        memory = await asyncio.to_thread(self._journal.read)
-        self._entries = dict(memory.planes)
+        memory = await self.notebook.read()
         for plane in self._installers:
             await self._look(plane)
         for plane in self._installers:
@@ -156,7 +160,11 @@ class Machine:
             await self.refuse(order, cause)
             return
         storage = await self._look(order.plane)
-        if storage.running is not None and storage.running.content == order.content:
+        runs = storage.running is not None and storage.running.content == order.content
+        if not runs and (cause := freezing.refusal(self.notebook.memory.frozen, order)):
+            await self.refuse(order, cause)
+            return
+        if runs:
             await self._take(order.plane, Ordered(order, Source.RUNNING))
         else:
             source = Source.HELD if storage.has(order.content) else Source.REMOTE
@@ -216,6 +224,28 @@ class Machine:
             if progress.state is PlaneState.PENDING_CONFIRM and progress.order is not None:
                 await self._take(plane, Probed(await prove(progress.order)))
 
+    async def stop(self) -> None:
+        """Keep from running whatever can be stopped without losing it.
+
+        Raises:
+            Unavailable: something runs still.
+        """
+        for installer in self._stoppable:
+            await installer.stop()
+
+    async def go_on(self) -> None:
+        """Let run again what was stopped.
+
+        Raises:
+            Unavailable: something is stopped still.
+        """
+        for installer in self._stoppable:
+            await installer.go_on()
+
+    @property
+    def _stoppable(self) -> list[Stoppable]:
+        return [installer for installer in self._installers.values() if isinstance(installer, Stoppable)]
+
     async def trim(self, needed: Iterable[ContentDigest]) -> None:
         """Let installers delete what neither an order nor anybody else needs."""
         kept = self.needed | frozenset(needed)
@@ -252,6 +282,8 @@ class Machine:
             await self._keep(plane, replace(after, progress=progress, confirm_by=confirm_by, starts=starts))
 
     def _refusal(self, order: Order, *, expired: bool) -> Cause | None:
+        if self.resting:
+            return Cause(Reason.SAFE_MODE, self.resting)
         if expired:
             return Cause(Reason.EXPIRED)
         if order.plane not in self._installers:
@@ -306,9 +338,13 @@ class Machine:
         return True
 
     async def _keep(self, plane: Plane, entry: Entry) -> None:
-        entries = {**self._entries, plane: entry}
-        await asyncio.to_thread(self._journal.keep, Memory(self._times.boot, entries))
-        self._entries = entries
+        """Write an entry down, and with it what the end of a step freezes: nobody finds one without the other."""
+        memory, frozen = self.notebook.memory, self.notebook.memory.frozen
+        if self.entry(plane).progress.in_flight and (found := freezing.frozen_by(entry.progress)):
+            frozen = freezing.with_frozen(frozen, found)
+        if entry.progress.state is PlaneState.CONFIRMED and entry.progress.order is not None:
+            frozen = freezing.without(frozen, entry.progress.order)
+        await self.notebook.keep(replace(memory, planes={**memory.planes, plane: entry}, frozen=frozen))
 
     async def _carry_out(self, plane: Plane, instruction: Instruction) -> None:
         match instruction:
@@ -356,5 +392,4 @@ class Machine:
         order = progress.order
         what = f"step {order.number}, {order.type} {order.version}: {progress.state}" if order else str(progress.state)
         words = f"{what} ({progress.cause})" if progress.cause else what
-        log.info("%s: %s", plane, words)
-        self._journal.tell(self._times.day(), plane, words)
+        self.notebook.tell(self._times.day(), plane, words)

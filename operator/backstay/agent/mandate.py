@@ -8,7 +8,7 @@ from backstay.api.device_status import Status, status_from
 from backstay.api.scalars import parse_duration
 from backstay.core.device import Order, Probe
 from backstay.core.device_record import probe_ordered, requirements
-from backstay.core.devices import Assignment, Device, Step
+from backstay.core.devices import Assignment, Device, Mode, Step
 from backstay.core.holds import Action
 from backstay.core.planes import ContentDigest, Plane
 from backstay.errors import Refused
@@ -29,6 +29,10 @@ class Mandate:
     generation: int = 0
     probes: tuple[Probe, ...] = ()
     window: str = DEFAULT_WINDOW
+    safe: bool = False
+    """The node is to be in safe mode."""
+    recover: int = 0
+    """How often a person has asked the node to recover."""
 
     @property
     def step(self) -> Step | None:
@@ -54,6 +58,8 @@ class Mandate:
             probes=self.probes or (AGENT_PROBE,),
             window=parse_duration(self.window),
             requires=requirements({str(plane): text for plane, text in ordered.requires}),
+            rehearsal=step.drill is not None,
+            again=step.again,
         )
 
     def action(self) -> Action | None:
@@ -94,6 +100,8 @@ def mandate_from(raw: Json) -> Mandate:
             generation=int(raw["metadata"].get("generation", 0)),
             probes=probes,
             window=desired.get("window") or DEFAULT_WINDOW,
+            safe=raw["spec"].get("mode") == Mode.SAFE,
+            recover=int(raw["spec"].get("recover") or 0),
         )
         made.order()
     except (KeyError, ValueError, TypeError, AttributeError) as error:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
@@ -20,6 +21,7 @@ from backstay.agent.machine import Machine
 from backstay.agent.mandate import Mandate, mandate_from
 from backstay.agent.proving import Proving
 from backstay.agent.report import status_of
+from backstay.agent.safety import FILE, Safety
 from backstay.api.device_status import Status, difference
 from backstay.core.device import Cause, Order, ProbeResult, Reason
 from backstay.core.devices import PlaneState
@@ -63,7 +65,9 @@ class Node:
     clock: Clock
     at_start: Callable[[], Awaitable[None]] | None = None
     """What an installer has to do once in each boot."""
+    safe_mode_file: Path = FILE
     mandate: Mandate | None = None
+    safety: Safety = field(init=False)
     _orders: StandingOrders | None = None
     proving: Proving = field(init=False)
     _reader: OrdersReader = field(init=False)
@@ -79,6 +83,7 @@ class Node:
     def __post_init__(self) -> None:
         self.proving = Proving(replace(self.surroundings, connected=self.reaches_home))
         self.machine.before = self.proving.before
+        self.safety = Safety(self.machine, self.clock, self.safe_mode_file)
         self._reader = OrdersReader(self.client, self, self.clock)
         self._informer: Informer[Json] = Informer(
             self.client,
@@ -132,6 +137,15 @@ class Node:
         if self.at_start is not None:
             await self.at_start()
         await self.machine.start()
+        await self.safety.begin()
+        try:
+            await self._run()
+        except asyncio.CancelledError:
+            self.safety.end()
+            raise
+        self.safety.end()
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(self._informer.run(), name="follow the EdgeDevice"),
@@ -148,6 +162,7 @@ class Node:
     async def _drive(self, tasks: asyncio.TaskGroup) -> None:
         while not self.machine.wants_reboot:
             try:
+                await self._keep_safe()
                 await self._follow(tasks)
                 await self._bring(tasks)
                 await self.machine.tick(self._prove)
@@ -162,6 +177,15 @@ class Node:
             finally:
                 self._wake.clear()
 
+    async def _keep_safe(self) -> None:
+        """Do what a person asks for recovery, and let the node be in safe mode or out of it."""
+        mandate, before = self.mandate, self.safety.why
+        recovered = mandate is not None and await self.safety.recover(mandate.recover)
+        await self.safety.look(ordered=None if mandate is None else mandate.safe)
+        if recovered or self.safety.why != before:
+            # What probes found before says nothing of now, and whoever asked waits for the answer.
+            self._health, self._next_look, self._next_write = (), 0.0, 0.0
+
     async def _follow(self, tasks: asyncio.TaskGroup) -> None:
         """Take up the step that is ordered, once its beginning stands in the API server."""
         mandate = self.mandate
@@ -170,7 +194,10 @@ class Node:
             return
         if not await self.machine.makes_way_for(order):
             return
-        if mandate.device.begun:
+        if self.machine.resting:
+            await self.machine.refuse(order, Cause(Reason.SAFE_MODE, self.machine.resting))
+            self._next_write = 0.0
+        elif mandate.device.begun:
             if objection := self.proving.objection(order.probes):
                 await self.machine.refuse(order, Cause(Reason.REJECTED, objection))
             else:
@@ -253,7 +280,7 @@ class Node:
     async def _look_after(self) -> None:
         """Run the probes of what was confirmed last, now and then: a node that falls ill later says so too."""
         now = self.clock.monotonic()
-        if self.machine.in_flight is not None or now < self._next_look:
+        if self.machine.in_flight is not None or self.machine.resting or now < self._next_look:
             return
         self._next_look = now + HEALTH_SECONDS
         orders = [order for plane in self.machine.ordered if (order := self.machine.entry(plane).progress.order)]
@@ -300,7 +327,7 @@ class Node:
             self.put(answer)
 
     def _status(self, mandate: Mandate) -> Status:
-        return status_of(self.machine, mandate, self._health, self.clock.now())
+        return status_of(self.machine, mandate, self._health, self.clock.now(), self.safety.why)
 
     @property
     def _who(self) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from backstay.agent.mandate import Mandate
 from backstay.api.device_readiness import with_readiness
 from backstay.api.device_status import REACHABLE, Condition, Status
 from backstay.core.device import ProbeResult, Reason, shortened
-from backstay.core.devices import PlaneState, PlaneStatus
+from backstay.core.devices import Mode, PlaneState, PlaneStatus
 from backstay.core.planes import Plane, Release
 from backstay.ports.installer import Storage
 
@@ -25,8 +25,10 @@ REPORTS: Final = "the agent of the node reports"
 GIVEN_UP: Final = f"{Reason.CANCELED}: it was replaced before the node took it"
 
 
-def status_of(machine: Machine, mandate: Mandate, health: tuple[ProbeResult, ...], now: datetime) -> Status:
-    """The whole status; what was written before and is still so keeps its times."""
+def status_of(
+    machine: Machine, mandate: Mandate, health: tuple[ProbeResult, ...], now: datetime, safe: tuple[str, ...] = ()
+) -> Status:
+    """The whole status; what was written before and is still so keeps its times. In safe mode, `safe` says why."""
     found = mandate.status
     for plane in sorted({*machine.planes, *machine.ordered}):
         found = found.with_plane(plane, plane_status(plane, machine.entry(plane), machine.storage(plane), mandate, now))
@@ -37,10 +39,12 @@ def status_of(machine: Machine, mandate: Mandate, health: tuple[ProbeResult, ...
         health="Unknown" if not health else "Degraded" if failing else "Healthy",
         failing=failing,
         rollback_capable=True,
+        mode=Mode.SAFE if safe else Mode.NORMAL,
+        recovered=machine.notebook.memory.recovered,
     )
     reachable = Condition(holds=True, reason="AgentRuns", message=REPORTS, since=now, generation=mandate.generation)
     found = found.with_condition(REACHABLE, reachable)
-    return with_readiness(found, mandate.device, mandate.generation, now)
+    return with_readiness(found, mandate.device, mandate.generation, now, safe="; ".join(safe))
 
 
 def plane_status(plane: Plane, entry: Entry, storage: Storage, mandate: Mandate, now: datetime) -> PlaneStatus:

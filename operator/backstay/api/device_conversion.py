@@ -16,6 +16,7 @@ from backstay.core.devices import (
     Device,
     DeviceName,
     Drill,
+    Mode,
     PlaneState,
     PlaneStatus,
     RevisionName,
@@ -69,12 +70,15 @@ def device_from(raw: Json) -> Device:
 def _device(raw: Json) -> Device:
     metadata, spec, status = raw["metadata"], raw["spec"], raw.get("status") or _NOTHING
     desired = spec.get("desired") or _NOTHING
+    # Ordered and not yet there, or left and not yet said so: for whoever gives orders, both are safe mode.
+    is_safe = bool(spec.get("node")) and Mode.SAFE in (spec.get("mode"), status.get("mode"))
     return Device(
         name=DeviceName(intern(metadata["name"])),
         labels=MappingProxyType({key: intern(value) for key, value in (metadata.get("labels") or _NOTHING).items()}),
         device_class=intern(spec["class"]),
         gateway=intern(spec.get("gateway") or spec.get("node") or ""),
-        reachable=_is_reachable(status),
+        reachable=_is_reachable(status) and not is_safe,
+        safe=is_safe,
         revoked=bool(spec.get("revoked")) or asks_for_more(spec),
         rollback_capable=status.get("rollbackCapable") is not False,
         planes=_planes(status.get("planes") or _NOTHING),
@@ -88,7 +92,7 @@ def _device(raw: Json) -> Device:
 
 def asks_for_more(spec: Json) -> bool:
     """Whether a person asks of the device what this version cannot keep; such a device is given no orders at all."""
-    return bool(spec.get("pins")) or spec.get("mode", "Normal") != "Normal"
+    return bool(spec.get("pins")) or (spec.get("mode", Mode.NORMAL) != Mode.NORMAL and not spec.get("node"))
 
 
 def _is_reachable(status: Json) -> bool:
@@ -154,6 +158,7 @@ def _step(desired: Json) -> Step | None:
         withdrawn=bool(step.get("withdrawn")),
         attempt=step.get("attempt") or 1,
         drill=_DRILLS[step.get("rehearsal")],
+        again=bool(step.get("again")),
     )
 
 

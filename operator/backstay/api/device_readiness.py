@@ -8,15 +8,20 @@ from backstay.core.devices import Device, PlaneState, PlaneStatus
 from backstay.core.planes import Plane
 
 
-def with_readiness(status: Status, device: Device, generation: int, now: datetime, *, enrolled: bool = True) -> Status:
+def with_readiness(
+    status: Status, device: Device, generation: int, now: datetime, *, enrolled: bool = True, safe: str = ""
+) -> Status:
     """The status with the condition Ready: reachable, healthy, and running what it shall.
 
     An order that the device has not begun does not count yet: the status is not written for it. Of a device that nobody
-    has heard of, nothing is said: that would be a write for each device of a new gateway, and a guess.
+    has heard of, nothing is said: that would be a write for each device of a new gateway, and a guess. `safe` says why
+    it is in safe mode, if it is.
     """
     if enrolled and REACHABLE not in status.conditions:
         return status
     holds, reason, message = _readiness(status, device, enrolled=enrolled)
+    if safe and reason != "Unreachable":
+        holds, reason, message = False, "SafeMode", f"safe mode: {safe}"
     return status.with_condition(READY, Condition(holds, reason, message, now, generation))
 
 

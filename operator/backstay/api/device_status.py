@@ -37,6 +37,10 @@ class Status:
     slot: str = ""
     rollback_capable: bool | None = None
     agent: str = ""
+    mode: str = ""
+    """Normal or Safe, as the device says; empty where it says nothing of it."""
+    recovered: int = 0
+    """The last request to recover that the device has carried out."""
     conditions: Mapping[str, Condition] = field(default_factory=dict)
 
     @property
@@ -71,6 +75,8 @@ def status_from(document: Json, planes: Mapping[Plane, PlaneStatus]) -> Status:
         slot=intern(document.get("slot", "")),
         rollback_capable=document.get("rollbackCapable"),
         agent=intern(document.get("agent", "")),
+        mode=intern(document.get("mode", "")),
+        recovered=int(document.get("recovered", 0)),
         conditions={intern(found["type"]): _condition_from(found) for found in document.get("conditions") or ()},
     )
 
@@ -92,6 +98,8 @@ def difference(before: Status, after: Status) -> Json:
         ("slot", before.slot, after.slot),
         ("rollbackCapable", before.rollback_capable, after.rollback_capable),
         ("agent", before.agent, after.agent),
+        ("mode", before.mode, after.mode),
+        ("recovered", before.recovered, after.recovered),
     ):
         if old != new:
             patch[name] = new

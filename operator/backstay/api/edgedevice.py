@@ -18,17 +18,10 @@ from backstay.api.scalars import (
     ObjectName,
     ShortText,
 )
-from backstay.core.devices import Drill, PlaneState, StepType
+from backstay.core.devices import Drill, Mode, PlaneState, StepType
 from backstay.core.planes import Plane
 
 _HAS_PLANE = " || ".join(f"(self.step.plane == '{plane}' && has(self.{plane}))" for plane in Plane)
-
-
-class Mode(StrEnum):
-    """What a device is allowed to run."""
-
-    NORMAL = "Normal"
-    SAFE = "Safe"
 
 
 class Pins(Written):
@@ -94,6 +87,8 @@ class Step(Reported):
     """True takes the order back: a device that has not begun it leaves it alone. Its number stays used."""
     attempt: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Grows by one while the same change is ordered again because it could not be delivered. Absent: the first."""
+    again: bool | None = None
+    """True where a person asked for it to be tried again: also a device does that saw it fail. Absent: false."""
     rehearsal: Drill | None = None
     """Set where the step belongs to a rehearsal and says nothing about the version. RoundTrip: the device goes back, or
     forward again. Break: a probe fails on purpose, and the device must fall back by itself. Absent: none."""
@@ -150,6 +145,11 @@ class EdgeDeviceSpec(Written):
             rule(
                 "self.class != 'rk3566' || has(self.node)", "an rk3566 is a node, not behind a gateway", at=".gateway"
             ),
+            rule(
+                "!has(self.recover) || self.recover == 0 || has(self.node)",
+                "only a node recovers by order: a device behind a gateway goes back by itself",
+                at=".recover",
+            ),
         )
     )
 
@@ -170,7 +170,18 @@ class EdgeDeviceSpec(Written):
     node: ObjectName | None = None
     """The Node that the device is. Exactly one of gateway and node is set."""
     mode: Mode = Mode.NORMAL
-    """Safe keeps only the agent and its connection running. Default: Normal."""
+    """Safe keeps only the agent and its connection running, on a device that is a node: the workload is stopped, and
+    nothing is installed. No version is lost. Default: Normal."""
+    recover: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=2**31 - 1,
+            json_schema_extra=rules(rule("self >= oldSelf", "each request to recover has a higher number")),
+        ),
+    ] = 0
+    """Raised by one to ask a node to recover: to leave a safe mode that it went into by itself, to forget which
+    versions failed on it, and to give up what is on trial. `status.recovered` answers. `backstay recover` does it."""
     pins: Pins | None = None
     """Contents that the device keeps, whatever plans say."""
     token_generation: Annotated[
@@ -266,6 +277,10 @@ class EdgeDeviceStatus(Reported):
     """Whether the bootloader falls back by itself; absent where the device has not said."""
     agent: Annotated[str, Field(max_length=128)] = ""
     """The agent and its version, such as backstay-esp32/0.1.0."""
+    mode: Mode | None = None
+    """Whether the device is in safe mode, ordered or not; absent where it says nothing of it. Ready says why."""
+    recovered: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """The last `spec.recover` that the device has carried out."""
     conditions: Conditions = ()
     """Reachable: the device has reported within the interval that it declares. Ready: it is reachable, healthy, and
     runs what it shall. Enrolled, where it came by itself: whether it has been let in."""
@@ -290,6 +305,7 @@ class EdgeDevice(Resource):
                 "date",
                 description="How long it has been so.",
             ),
+            Column("Mode", ".status.mode", priority=1, description="Whether it is in safe mode."),
             Column("Class", ".spec.class", priority=1, description="What kind of device it is."),
             Column("Node", ".spec.node", priority=1, description="The Node that it is."),
             Column("Slot", ".status.slot", priority=1, description="The slot it booted from."),

@@ -11,6 +11,7 @@ from typing import Final
 
 from backstay.api import DeviceGroup, EdgeDevice, HealthRule, Hold, ReleasePlan, Resource
 from backstay.api.probes import ProbeKind
+from backstay.core.devices import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,19 @@ class Unsupported:
 
 def unsupported(resource: Resource) -> tuple[Unsupported, ...]:
     """The fields of a resource that ask for what this version does not do, in the order of the document."""
-    return tuple(_findings(resource.to_document()["spec"], "spec", "spec", FIELDS[type(resource)]))
+    document = resource.to_document()["spec"]
+    found = _findings(document, "spec", "spec", FIELDS[type(resource)])
+    if isinstance(resource, EdgeDevice) and not document.get("node"):
+        return (*found, *_beyond_a_gateway(document))
+    return tuple(found)
+
+
+def _beyond_a_gateway(spec: Mapping[str, object]) -> Iterator[Unsupported]:
+    """What only a node does, asked of a device behind a gateway."""
+    if spec.get("mode") == Mode.SAFE:
+        yield Unsupported(
+            "spec.mode", "Safe is for nodes: a device behind a gateway goes into safe mode by itself alone"
+        )
 
 
 def _findings(value: object, pattern: str, path: str, table: Mapping[str, Support]) -> Iterator[Unsupported]:
@@ -83,7 +96,6 @@ def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-_NOT_YET: Final = "is not supported yet"
 _ALONE: Final = "it is not supported yet; leave it out"
 _WAIT_OR_HALT: Final = Only(frozenset({"Wait", "Halt"}))
 _PLANES: Final = Only(frozenset({"firmware", "model", "config"}))
@@ -193,7 +205,8 @@ _EDGE_DEVICE: Final[Mapping[str, Support]] = {
     "spec.class": Only(frozenset({"esp32", "rk3566"}), "devices are not supported yet"),
     "spec.gateway": Acted(),
     "spec.node": Acted(),
-    "spec.mode": Only(frozenset({"Normal"}), _NOT_YET),
+    "spec.mode": Only(frozenset({"Normal", "Safe"})),
+    "spec.recover": Acted(),
     "spec.pins": Later(_ALONE),
     "spec.tokenGeneration": Acted(),
     "spec.revoked": Acted(),

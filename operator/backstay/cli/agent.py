@@ -19,6 +19,7 @@ DATA = Path("/var/lib/backstay")
 MANIFESTS = Path("/var/lib/rancher/k3s/agent/pod-manifests")
 KUBECONFIG = Path("/var/lib/rancher/k3s/agent/kubelet.kubeconfig")
 COMMANDER = Path("/etc/backstay/device")
+SAFE_MODE = Path("/etc/backstay/safe-mode")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -77,6 +78,9 @@ def run(
     ] = "k3s ctr --namespace=k8s.io",
     data: Data = DATA,
     keys: Annotated[Path | None, typer.Option(help="Directory of public keys that must have signed artifacts.")] = None,
+    safe_mode_file: Annotated[
+        Path, typer.Option(help="While this file is there, the node is in safe mode; only root may write where it is.")
+    ] = SAFE_MODE,
     inference_url: Annotated[
         str, typer.Option(help="Where the inference server speaks the Open Inference Protocol v2.")
     ] = "http://127.0.0.1:8080",
@@ -95,6 +99,7 @@ def run(
         firmware=_firmware(firmware, manifests, pod, kubelet, ctr),
         boot=BOOT_ID.read_text(encoding="ascii").strip(),
         keys={} if keys is None else load_keys(keys),
+        safe_mode_file=safe_mode_file,
         inference_url=inference_url,
     )
 

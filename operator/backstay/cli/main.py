@@ -24,6 +24,7 @@ COMMANDS = {
     "pause": "Let nothing new start in a plan's name.",
     "plan": "Show whom a release would reach, before anything ships.",
     "push": "Push an artifact to a registry.",
+    "recover": "Bring one node back to normal.",
     "resume": "Go on with a plan that is paused or has halted.",
     "retry": "Order the devices again that failed.",
     "rollback": "Take a whole revision back.",

@@ -187,6 +187,7 @@ def order_patch(dispatch: Dispatch, context: Context, device_class: str, now: da
         # A merge patch keeps what it does not name.
         "withdrawn": None,
         "attempt": dispatch.attempt if dispatch.attempt > 1 else None,
+        "again": dispatch.again or None,
         "rehearsal": None if dispatch.drill is None else dispatch.drill.value,
     }
     probes = probes_for(device_class, context.snapshot.rules)

@@ -27,6 +27,8 @@ class Dispatch:
     expires: datetime
     attempt: int = 1
     drill: Drill | None = None
+    again: bool = False
+    """A person asked for it to be tried again, whatever the device has seen of it."""
 
 
 @dataclass(frozen=True, slots=True)

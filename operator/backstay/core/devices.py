@@ -28,6 +28,14 @@ class Drill(StrEnum):
     """The device is told to fail a probe, and must fall back by itself."""
 
 
+class Mode(StrEnum):
+    """What a device runs beside its agent and its connection."""
+
+    NORMAL = "Normal"
+    SAFE = "Safe"
+    """Nothing."""
+
+
 class PlaneState(StrEnum):
     """Where a plane of a device stands, by the device's own word."""
 
@@ -86,6 +94,8 @@ class Step:
     """Grows while the same change is ordered again because it could not be delivered."""
     drill: Drill | None = None
     """Set on the steps of a rehearsal."""
+    again: bool = False
+    """A person asked for it to be tried again, also where the device has seen it fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +126,7 @@ class Device:
     device_class: str = "esp32"
     gateway: str = ""
     reachable: bool = True
+    """Whether it can be ordered anything: one in safe mode is there, and counts as if it were not."""
     revoked: bool = False
     rollback_capable: bool = True
     planes: Mapping[Plane, PlaneStatus] = field(default_factory=dict)
@@ -124,6 +135,8 @@ class Device:
     failing: tuple[str, ...] = ()
     resource_version: str = ""
     uid: str = ""
+    safe: bool = False
+    """It is in safe mode, or is ordered to be."""
 
     def status(self, plane: Plane) -> PlaneStatus:
         """What the device reports of a plane."""

@@ -292,6 +292,7 @@ def dispatch(
         expires,
         _attempt(device, order, observed.state),
         drill,
+        observed.state is not None and was_pardoned(device, observed.state.retried_at),
     )
 
 

@@ -157,7 +157,9 @@ def _step_words(observed: Observed, device: Device, kind: Kind, now: datetime) -
 
 def _obstacles(observed: Observed, device: Device, kind: Kind, now: datetime) -> Iterator[str]:
     """What stops the next step; nothing where there is none to make."""
-    if not device.reachable:
+    if device.safe:
+        yield "it is in safe mode, so it counts as offline; `backstay recover` ends that"
+    elif not device.reachable:
         yield "it is not reachable; it follows through its ring when it is back"
     if device.revoked:
         yield "it is revoked, pinned or in safe mode, so it is given no orders"
