@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from backstay.api.agentlease import AgentLease
     from backstay.api.conditions import Condition, ConditionStatus
     from backstay.api.devicegroup import DeviceGroup, DeviceGroupSpec, DeviceGroupStatus
     from backstay.api.edgedevice import Desired, EdgeDevice, EdgeDeviceSpec, EdgeDeviceStatus
@@ -23,6 +24,7 @@ __all__ = [
     "GROUP",
     "KINDS",
     "VERSION",
+    "AgentLease",
     "Condition",
     "ConditionStatus",
     "Desired",
@@ -48,6 +50,7 @@ __all__ = [
 ]
 
 _NAMES: Final = {
+    "agentlease": ("AgentLease",),
     "conditions": ("Condition", "ConditionStatus"),
     "devicegroup": ("DeviceGroup", "DeviceGroupSpec", "DeviceGroupStatus"),
     "edgedevice": ("Desired", "EdgeDevice", "EdgeDeviceSpec", "EdgeDeviceStatus"),
@@ -58,7 +61,7 @@ _NAMES: Final = {
     "resource": ("GROUP", "VERSION", "InvalidDocument", "Resource"),
 }
 _MODULES: Final = {name: module for module, names in _NAMES.items() for name in names}
-_KINDS: Final = ("DeviceGroup", "EdgeDevice", "HealthRule", "Hold", "ReleasePlan")
+_KINDS: Final = ("AgentLease", "DeviceGroup", "EdgeDevice", "HealthRule", "Hold", "ReleasePlan")
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for

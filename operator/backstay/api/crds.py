@@ -54,7 +54,7 @@ def _version(kind: type[Resource]) -> Manifest:
         "name": VERSION,
         "served": True,
         "storage": True,
-        "subresources": {"status": {}},
+        **({"subresources": {"status": {}}} if "status" in kind.model_fields else {}),
         "additionalPrinterColumns": [_column(column) for column in kind.served.columns],
     }
     if kind.served.selectable:
@@ -74,7 +74,11 @@ def _schema(kind: type[Resource]) -> Schema:
             "kind": {"type": "string", "description": f"{kind.kind_name()}."},
             "metadata": {"type": "object"},
             "spec": properties["spec"],
-            "status": {key: value for key, value in properties["status"].items() if key != "default"},
+            **{
+                part: {key: value for key, value in properties[part].items() if key != "default"}
+                for part in ("status",)
+                if part in properties
+            },
         },
     }
 

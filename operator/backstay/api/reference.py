@@ -33,7 +33,7 @@ def _kind(kind: type[Resource]) -> Iterator[str]:
     schema = crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     names = ", ".join(f"`{name}`" for name in (kind.served.plural, *kind.served.short_names))
     yield f"## {kind.kind_name()}\n\n{schema['description']}\n\nFor kubectl: {names}.\n"
-    for part in ("spec", "status"):
+    for part in (part for part in ("spec", "status") if part in schema["properties"]):
         branch = schema["properties"][part]
         yield f"### {kind.kind_name()} {part}\n\n{branch['description']}\n"
         yield from (f"- {text}" for text in _rules(branch))

@@ -105,7 +105,7 @@ class Served:
 
 
 class Resource(Written):
-    """An object of the group; every kind adds its own `spec` and `status`."""
+    """An object of the group; every kind adds its own `spec`, and its `status` where it has one."""
 
     served: ClassVar[Served]
 

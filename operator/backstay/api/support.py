@@ -9,7 +9,7 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Final
 
-from backstay.api import DeviceGroup, EdgeDevice, HealthRule, Hold, ReleasePlan, Resource
+from backstay.api import AgentLease, DeviceGroup, EdgeDevice, HealthRule, Hold, ReleasePlan, Resource
 from backstay.api.probes import ProbeKind
 from backstay.core.devices import Mode
 
@@ -225,6 +225,11 @@ _HOLD: Final[Mapping[str, Support]] = {
     "spec.until": Acted(),
 }
 
+_AGENT_LEASE: Final[Mapping[str, Support]] = {
+    "spec.renewTime": Acted(),
+    "spec.leaseDurationSeconds": Acted(),
+}
+
 FIELDS: Final[Mapping[type[Resource], Mapping[str, Support]]] = MappingProxyType(
     {
         ReleasePlan: _RELEASE_PLAN,
@@ -232,6 +237,7 @@ FIELDS: Final[Mapping[type[Resource], Mapping[str, Support]]] = MappingProxyType
         HealthRule: _HEALTH_RULE,
         EdgeDevice: _EDGE_DEVICE,
         Hold: _HOLD,
+        AgentLease: _AGENT_LEASE,
     }
 )
 """What this version does with each field; `[]` stands for every item of a list."""
