@@ -40,7 +40,7 @@ def mandate(number: int, data: bytes, planes: dict[str, Any] | None = None, **de
 
 
 def reported(bench: Bench, found: Mandate, *health: ProbeResult) -> Status:
-    return status_of(bench.machine, found, health, bench.time.now())
+    return status_of(bench.machine, found, health, bench.time.now(), heard=True)
 
 
 async def test_plane_is_what_the_node_holds_under_the_operators_name(bench: Bench) -> None:

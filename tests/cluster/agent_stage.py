@@ -59,6 +59,7 @@ class Agent:
     directory: Path
     inference_url: str = "http://127.0.0.1:1"
     firmware: Firmware | None = None
+    lease_seconds: int = 120
 
     @property
     def root(self) -> Path:
@@ -85,6 +86,7 @@ class Agent:
                 safe_mode_file=self.directory / "safe-mode",
                 root=self.root,
                 inference_url=self.inference_url,
+                lease_seconds=self.lease_seconds,
             )
             node = assemble(settings, client, session, SystemClock())
             task = asyncio.create_task(node.run())

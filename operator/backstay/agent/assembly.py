@@ -27,6 +27,7 @@ from backstay.agent.journal import Journal
 from backstay.agent.machine import Machine, Times
 from backstay.agent.node import Commander, Node
 from backstay.agent.safety import FILE
+from backstay.agent.sign_of_life import SignOfLife
 from backstay.core.planes import Plane
 from backstay.ports.clock import Clock
 from backstay.ports.installer import Installer
@@ -83,6 +84,8 @@ class Settings:
     root: Path = Path("/")
     """Of the file system that probes look at."""
     inference_url: str = "http://127.0.0.1:8080"
+    lease_seconds: int = 120
+    """How long the agent may be silent before the operator takes it for away."""
 
 
 def assemble(settings: Settings, client: KubeClient, session: aiohttp.ClientSession, clock: Clock) -> Node:
@@ -101,13 +104,16 @@ def assemble(settings: Settings, client: KubeClient, session: aiohttp.ClientSess
     surroundings = Surroundings(
         session, settings.inference_url, pods=partial(_pods, client, settings), root=settings.root, data=str(data)
     )
+    commander = settings.commander
+    life = SignOfLife(client, commander.namespace, commander.name, settings.lease_seconds, clock)
     return Node(
-        settings.commander,
+        commander,
         settings.node,
         client,
         machine,
         fetching,
         surroundings,
+        life,
         clock,
         at_start,
         safe_mode_file=settings.safe_mode_file,

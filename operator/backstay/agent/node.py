@@ -22,6 +22,7 @@ from backstay.agent.mandate import Mandate, mandate_from
 from backstay.agent.proving import Proving
 from backstay.agent.report import status_of
 from backstay.agent.safety import FILE, Safety
+from backstay.agent.sign_of_life import SignOfLife
 from backstay.api.device_status import Status, difference
 from backstay.core.device import Cause, Order, ProbeResult, Reason
 from backstay.core.devices import PlaneState
@@ -62,6 +63,7 @@ class Node:
     machine: Machine
     fetching: Fetching
     surroundings: Surroundings
+    life: SignOfLife
     clock: Clock
     at_start: Callable[[], Awaitable[None]] | None = None
     """What an installer has to do once in each boot."""
@@ -151,6 +153,7 @@ class Node:
                 tasks.create_task(self._informer.run(), name="follow the EdgeDevice"),
                 tasks.create_task(self._reader.run(), name="follow holds"),
                 tasks.create_task(self._publish(), name="report"),
+                tasks.create_task(self.life.run(), name="give a sign of life"),
             ]
             try:
                 await self._drive(tasks)
@@ -327,7 +330,8 @@ class Node:
             self.put(answer)
 
     def _status(self, mandate: Mandate) -> Status:
-        return status_of(self.machine, mandate, self._health, self.clock.now(), self.safety.why)
+        heard, safe = self.life.stands, self.safety.why
+        return status_of(self.machine, mandate, self._health, self.clock.now(), heard=heard, safe=safe)
 
     @property
     def _who(self) -> tuple[str, str]:

@@ -26,9 +26,19 @@ GIVEN_UP: Final = f"{Reason.CANCELED}: it was replaced before the node took it"
 
 
 def status_of(
-    machine: Machine, mandate: Mandate, health: tuple[ProbeResult, ...], now: datetime, safe: tuple[str, ...] = ()
+    machine: Machine,
+    mandate: Mandate,
+    health: tuple[ProbeResult, ...],
+    now: datetime,
+    *,
+    heard: bool,
+    safe: tuple[str, ...] = (),
 ) -> Status:
-    """The whole status; what was written before and is still so keeps its times. In safe mode, `safe` says why."""
+    """The whole status; what was written before and is still so keeps its times.
+
+    Only an agent whose sign of life is `heard` says that it is reachable: else the operator would take it back.
+    In safe mode, `safe` says why.
+    """
     found = mandate.status
     for plane in sorted({*machine.planes, *machine.ordered}):
         found = found.with_plane(plane, plane_status(plane, machine.entry(plane), machine.storage(plane), mandate, now))
@@ -42,8 +52,9 @@ def status_of(
         mode=Mode.SAFE if safe else Mode.NORMAL,
         recovered=machine.notebook.memory.recovered,
     )
-    reachable = Condition(holds=True, reason="AgentRuns", message=REPORTS, since=now, generation=mandate.generation)
-    found = found.with_condition(REACHABLE, reachable)
+    if heard:
+        reachable = Condition(holds=True, reason="AgentRuns", message=REPORTS, since=now, generation=mandate.generation)
+        found = found.with_condition(REACHABLE, reachable)
     return with_readiness(found, mandate.device, mandate.generation, now, safe="; ".join(safe))
 
 

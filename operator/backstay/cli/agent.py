@@ -84,6 +84,12 @@ def run(
     inference_url: Annotated[
         str, typer.Option(help="Where the inference server speaks the Open Inference Protocol v2.")
     ] = "http://127.0.0.1:8080",
+    lease_seconds: Annotated[
+        int,
+        typer.Option(
+            min=3, max=86400, help="Silent for so long, the node counts as away; it is heard three times as often."
+        ),
+    ] = 120,
 ) -> None:
     """Follow the node's EdgeDevice until ended by SIGTERM or Ctrl-C."""
     from backstay.adapters.oci.public_keys import load_keys
@@ -101,6 +107,7 @@ def run(
         keys={} if keys is None else load_keys(keys),
         safe_mode_file=safe_mode_file,
         inference_url=inference_url,
+        lease_seconds=lease_seconds,
     )
 
     async def until_ended() -> None:

@@ -25,6 +25,7 @@ from backstay.controllers.paging import Paging
 from backstay.controllers.reconcile import PlanLoop, Services
 from backstay.controllers.reports import Reports
 from backstay.controllers.resolution import Resolver
+from backstay.controllers.silence import Silence
 from backstay.controllers.snapshots import Snapshots
 from backstay.controllers.store import Store
 from backstay.controllers.wakes import Key
@@ -147,6 +148,7 @@ class _Operator:
             group.create_task(self._journal.run())
             group.create_task(self._paging.run())
             group.create_task(enrolment.run())
+            group.create_task(Silence(kube, store, self._clock, self._leadership).run())
             group.create_task(Reports(kube, store, self._clock, self._leadership).run())
             group.create_task(self._reconcile_all())
             log.info("reconciling %d plans", len(store.plans.all()))
