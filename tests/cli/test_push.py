@@ -27,6 +27,22 @@ def test_push_prints_the_reference_alone_when_it_worked(tmp_path: Path) -> None:
     assert described["requires"] == {"firmware": ">=2.2.0,<3.0.0"}
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--min-runtime=new", "--min-runtime: new is not valid SemVer string"),
+        ("--served-as=a b", "--served-as: 'a b' is neither MODEL nor MODEL/VERSION"),
+        ("--npu-target=RK3566", "--npu-target or --form: 'RK3566' is no NPU target"),
+    ],
+)
+def test_push_names_the_option_that_cannot_be_read(tmp_path: Path, option: str, said: str) -> None:
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"weights")
+    arguments = ("--plane=model", "--version=7.2.0", "--class=rk3566", "--repository=127.0.0.1:1/x", option)
+    done = run("backstay", "push", *arguments, str(weights), status=1)
+    assert done.stderr.startswith(f"error: {said}")
+
+
 def test_push_says_what_is_wrong_when_the_file_is_no_image(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("no image")

@@ -14,6 +14,7 @@ from backstay.adapters.oci.media_types import (
     PLANE,
     PLANE_TYPES,
     REQUIRES,
+    SAMPLES,
     VERSION,
 )
 from backstay.core.planes import ContentDigest, Plane
@@ -46,16 +47,20 @@ class Sample:
     device_class: str = "esp32"
     requires: dict[str, str] = field(default_factory=dict)
     schema: bytes | None = None
+    samples: bytes | None = None
+    annotations: dict[str, str] = field(default_factory=dict)
 
     @property
     def blobs(self) -> tuple[bytes, ...]:
-        return (EMPTY, self.payload, *([self.schema] if self.schema is not None else []))
+        return (EMPTY, self.payload, *(data for data in (self.schema, self.samples) if data is not None))
 
     @property
     def document(self) -> Json:
         layers = [descriptor(self.payload, PLANE_TYPES[self.plane].payload)]
         if self.schema is not None:
             layers.append(descriptor(self.schema, JSON_SCHEMA))
+        if self.samples is not None:
+            layers.append(descriptor(self.samples, SAMPLES))
         return {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
@@ -67,6 +72,7 @@ class Sample:
                 VERSION: self.version,
                 DEVICE_CLASS: self.device_class,
                 REQUIRES: json.dumps(self.requires),
+                **self.annotations,
             },
         }
 

@@ -8,10 +8,12 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
+from semver import Version
 
-from backstay.adapters.oci.media_types import PLANE, REQUIRES, VERSION
+from backstay.adapters.oci.media_types import PLANE, REQUIRES, SAMPLES, VERSION
 from backstay.adapters.oci.registry import OciRegistry
 from backstay.adapters.oci.transport import Transport
+from backstay.core.needs import Needs, ServedAs
 from backstay.core.planes import Plane
 from backstay.ports.registry import (
     ArtifactAltered,
@@ -112,6 +114,21 @@ async def test_resolve_names_the_schema_when_the_artifact_is_a_config(held: Held
     assert b"".join([chunk async for chunk in held.registry.open_blob(held.repository, found.schema)]) == SCHEMA
 
 
+async def test_resolve_names_golden_samples_and_what_the_artifact_needs(held: Held, sample: Sample) -> None:
+    annotations = {
+        "dev.backstay.npu-targets": "rk3566, rk3568",
+        "dev.backstay.min-driver": "0.9.6",
+        "dev.backstay.min-runtime": "2.3.0",
+        "dev.backstay.served-as": "digits/1.2.0",
+    }
+    reference = await held.add(replace(sample, samples=b'{"samples": []}', annotations=annotations))
+    found = await held.registry.resolve(reference, "esp32")
+    assert found.samples == blob_of(b'{"samples": []}', SAMPLES)
+    assert found.served == ServedAs("digits", "1.2.0")
+    assert found.needs == Needs(("rk3566", "rk3568"), Version(0, 9, 6), Version(2, 3, 0))
+    assert await read(held.registry, reference) == sample.payload
+
+
 async def test_fetch_gives_the_payload(held: Held, sample: Sample) -> None:
     assert await read(held.registry, await held.add(sample)) == sample.payload
 
@@ -187,6 +204,10 @@ async def test_open_blob_gives_the_rest_when_it_starts_inside(held: Held, sample
         (REQUIRES, '{"firmware": "newest"}', "comparator"),
         (REQUIRES, '{"firmware": 2}', "not a text"),
         ("dev.backstay.release-number", "-1", "whole number"),
+        ("dev.backstay.npu-targets", "rk3566,../..", "'../..' is no NPU target"),
+        ("dev.backstay.min-runtime", "2.3", "says wrongly what it needs"),
+        ("dev.backstay.form", "toaster", "none of system, pod, program"),
+        ("dev.backstay.served-as", "a/b/c", "neither MODEL nor MODEL/VERSION"),
     ],
 )
 async def test_resolve_refuses_when_an_annotation_is_wrong(

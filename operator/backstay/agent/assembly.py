@@ -10,9 +10,11 @@ from typing import Any, Final, assert_never
 import aiohttp
 
 from backstay.adapters.kube.client import KubeClient, Resource
-from backstay.adapters.node.generations import Generations
+from backstay.adapters.node.equipment import equipment
+from backstay.adapters.node.generations import Check, Generations
 from backstay.adapters.node.image_pins import ContainerdImages
 from backstay.adapters.node.kubelet_health import HEALTHZ, KubeletHealth
+from backstay.adapters.node.models import bad_samples, served
 from backstay.adapters.node.pod_manifest import runs
 from backstay.adapters.node.probes.surroundings import Surroundings
 from backstay.adapters.node.process import ProcessInstaller
@@ -36,6 +38,8 @@ PODS: Final = Resource("", "v1", "pods")
 DEVICE_CLASS: Final = "rk3566"
 FILES: Final[Mapping[Plane, str]] = {Plane.MODEL: "model.bin", Plane.CONFIG: "config.json"}
 """What the workload finds in `DATA/model/current/current/` and `DATA/config/current/current/`."""
+CHECKS: Final[Mapping[Plane, Check]] = {Plane.MODEL: bad_samples, Plane.CONFIG: lambda *_: None}
+"""What is looked at before a release is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +97,23 @@ def assemble(settings: Settings, client: KubeClient, session: aiohttp.ClientSess
     data, transport = settings.data, Transport(session)
     registry = OciRegistry(transport)
     installers: dict[Plane, Installer] = {
-        plane: Generations(plane, data / plane, name) for plane, name in FILES.items()
+        plane: Generations(plane, data / plane, name, CHECKS[plane]) for plane, name in FILES.items()
     }
     at_start = None
     if settings.firmware is not None:
         installers[Plane.FIRMWARE], at_start = _firmware(settings.firmware, data / Plane.FIRMWARE, session)
     machine = Machine(installers, Journal(data / "state"), Times(clock, settings.boot))
     verifier = verifier_with(settings.keys, transport, registry)
-    fetching = Fetching(registry, BlobCache(data / "cache", registry), verifier, DEVICE_CLASS, clock)
     surroundings = Surroundings(
-        session, settings.inference_url, pods=partial(_pods, client, settings), root=settings.root, data=str(data)
+        session,
+        settings.inference_url,
+        served=partial(served, data / Plane.MODEL),
+        pods=partial(_pods, client, settings),
+        root=settings.root,
+        data=str(data),
     )
+    has = partial(equipment, surroundings.at, _form(settings.firmware))
+    fetching = Fetching(registry, BlobCache(data / "cache", registry), verifier, DEVICE_CLASS, clock, has)
     commander = settings.commander
     life = SignOfLife(client, commander.namespace, commander.name, settings.lease_seconds, clock)
     return Node(
@@ -132,6 +142,21 @@ async def _pods(client: KubeClient, settings: Settings) -> list[dict[str, Any]]:
     name = f"{settings.firmware.pod}-{settings.node}"
     manifest = settings.firmware.manifests / f"{settings.firmware.pod}.yaml"
     return [pod for pod in found if pod["metadata"]["name"] != name or await asyncio.to_thread(runs, manifest, pod)]
+
+
+def _form(firmware: Firmware | None) -> str | None:
+    """What the node's firmware is, in the word that artifacts use."""
+    match firmware:
+        case StaticPod():
+            return "pod"
+        case Program():
+            return "program"
+        case SystemImage():
+            return "system"
+        case None:
+            return None
+        case _:
+            assert_never(firmware)
 
 
 def _firmware(

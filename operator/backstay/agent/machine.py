@@ -40,7 +40,7 @@ from backstay.core.planes import ContentDigest, Plane, Release, VersionSet, unme
 from backstay.core.probing import OldFault
 from backstay.errors import Unavailable
 from backstay.ports.clock import Clock
-from backstay.ports.installer import CannotInstall, Effect, Installer, Stoppable, Storage
+from backstay.ports.installer import ALONE, Beside, CannotInstall, Effect, Installer, Stoppable, Storage
 from backstay.ports.registry import ArtifactDescription
 
 MOST_STARTS: Final = 3
@@ -197,12 +197,14 @@ class Machine:
             return Cause(Reason.INCOMPATIBLE, str(unmet[0]))
         return await self._installers[order.plane].objection(order, artifact)
 
-    async def downloaded(self, order: Order, artifact: ArtifactDescription, payload: Path) -> None:
+    async def downloaded(
+        self, order: Order, artifact: ArtifactDescription, payload: Path, beside: Beside = ALONE
+    ) -> None:
         """Take the verified bytes of the order that is being fetched."""
         if self.download is not order:
             return
         try:
-            await self._installers[order.plane].stage(order, artifact, payload)
+            await self._installers[order.plane].stage(order, artifact, payload, beside)
         except CannotInstall as error:
             await self.refused(order, error.cause)
             return

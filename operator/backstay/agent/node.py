@@ -264,8 +264,8 @@ class Node:
                 return
             found, self._fetch = self._fetch.result(), None
             match found:
-                case Fetched(artifact, payload):
-                    await self.machine.downloaded(wanted, artifact, payload)
+                case Fetched(artifact, payload, beside):
+                    await self.machine.downloaded(wanted, artifact, payload, beside)
                 case Cause():
                     await self.machine.refused(wanted, found)
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
@@ -14,6 +15,9 @@ from backstay.errors import Refused
 if TYPE_CHECKING:
     from backstay.adapters.oci.new_artifact import NewArtifact
     from backstay.ports.registry import ArtifactDescription
+
+A = TypeVar("A")
+T = TypeVar("T")
 
 _REQUIREMENT: Final = re.compile(r"([a-z]+)\s*(.*)")
 _SHORT_BOUND: Final = re.compile(r"(>=|<)\s*([0-9]+)(\.[0-9]+)?")
@@ -38,17 +42,51 @@ def push(
     ] = None,
     schema: Annotated[Path | None, typer.Option(help="For a config: the JSON Schema that travels with it.")] = None,
     release_number: Annotated[int | None, typer.Option(help="A number that grows with each release.")] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="For a model: golden samples in JSON that travel with it; see --served-as.")
+    ] = None,
+    served_as: Annotated[
+        str | None,
+        typer.Option(help="For a model: MODEL or MODEL/VERSION, as inference servers on devices name it."),
+    ] = None,
+    npu_targets: Annotated[
+        list[str] | None,
+        typer.Option("--npu-target", help="A chip that it is compiled for, such as rk3566; may be repeated."),
+    ] = None,
+    min_driver: Annotated[str | None, typer.Option(help="The oldest driver of the NPU that it runs with.")] = None,
+    min_runtime: Annotated[str | None, typer.Option(help="The oldest inference runtime that it runs with.")] = None,
+    form: Annotated[
+        str | None, typer.Option(help="For a Linux node's firmware: what it is, system, pod or program.")
+    ] = None,
     output: Annotated[
         Output, typer.Option("--output", "-o", help="The reference alone, or JSON with the content's digest too.")
     ] = Output.REFERENCE,
 ) -> None:
     """Check a file, push it as an artifact, read it back, and print its reference by digest."""
-    from backstay.adapters.oci.new_artifact import NewArtifact
+    from semver import Version
 
-    needs = read_requirements(requires or [])
-    artifact = NewArtifact(plane, version, device_class, file, needs, schema, release_number)
+    from backstay.adapters.oci.new_artifact import NewArtifact
+    from backstay.core.needs import Needs, ServedAs
+
+    requirements = read_requirements(requires or [])
+    served = None if served_as is None else _read("--served-as", ServedAs.parse, served_as)
+    driver, runtime = (
+        None if text is None else _read(option, Version.parse, text)
+        for option, text in (("--min-driver", min_driver), ("--min-runtime", min_runtime))
+    )
+    needs = _read("--npu-target or --form", lambda chips: Needs(tuple(chips), driver, runtime, form), npu_targets or [])
+    artifact = NewArtifact(
+        plane, version, device_class, file, requirements, schema, release_number, samples, served, needs
+    )
     described = asyncio.run(_push(repository, artifact))
     typer.echo(described.reference if output is Output.REFERENCE else _as_json(described))
+
+
+def _read(option: str, reader: Callable[[A], T], given: A) -> T:
+    try:
+        return reader(given)
+    except ValueError as error:
+        raise Refused(f"{option}: {error}") from error
 
 
 def read_requirements(texts: list[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from backstay.core.device import Cause, Order
 from backstay.core.planes import ContentDigest, Release
@@ -24,6 +24,17 @@ class CannotInstall(Refused):
         super().__init__(str(cause))
         self.cause = cause
         """As the step's answer says it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What came with a payload in the same artifact, verified by digest as it was."""
+
+    samples: Path | None = None
+    schema: Path | None = None
+
+
+ALONE: Final = Beside()
 
 
 class Effect(Enum):
@@ -72,7 +83,7 @@ class Installer(Protocol):
         """Why this node cannot take the artifact, before a byte of it is fetched; None if it can."""
         ...
 
-    async def stage(self, order: Order, artifact: ArtifactDescription, payload: Path) -> None:
+    async def stage(self, order: Order, artifact: ArtifactDescription, payload: Path, beside: Beside = ALONE) -> None:
         """Make ready to switch to verified bytes, which lie in a file; what runs is not touched.
 
         Once it returns, `look` lists the content as `held`, also after a power cut.

@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NewType, Protocol, Self
 
+from backstay.core.needs import Needs, ServedAs
 from backstay.core.planes import ContentDigest, Plane, Release, Requirement
 from backstay.errors import Forbidden, NotFound, Refused, Unavailable
 
@@ -141,6 +142,12 @@ class ArtifactDescription:
     schema: Blob | None = None
     release_number: int | None = None
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    needs: Needs = field(default_factory=Needs)
+    """What the device has to have."""
+    samples: Blob | None = None
+    """A model's golden samples."""
+    served: ServedAs | None = None
+    """Under which name an inference server offers the model."""
 
     @property
     def content(self) -> ContentDigest:

@@ -13,7 +13,7 @@ from backstay.core.device import Cause, Order, Probe, Reason
 from backstay.core.device_record import requirements
 from backstay.core.devices import StepType
 from backstay.core.planes import ContentDigest, Plane
-from backstay.ports.installer import CannotInstall, Effect
+from backstay.ports.installer import Beside, CannotInstall, Effect
 from backstay.ports.registry import ArtifactDescription, Blob, ManifestDigest, Reference
 
 OLD, NEW, NEWER = b"old" * 1000, b"new" * 1000, b"newer" * 1000
@@ -131,8 +131,8 @@ async def test_trim_keeps_what_is_used_its_fallback_and_what_is_needed(
 async def test_bytes_are_refused_by_name_when_they_are_others_or_the_check_says_no(
     tmp_path: Path, payload: Callable[[bytes], Path]
 ) -> None:
-    def check(path: Path, artifact: ArtifactDescription) -> Cause | None:
-        del artifact
+    def check(path: Path, artifact: ArtifactDescription, beside: Beside) -> Cause | None:
+        del artifact, beside
         return Cause(Reason.REJECTED, "no model") if path.read_bytes() == NEWER else None
 
     store = Generations(Plane.MODEL, tmp_path / "models", "model.bin", check)

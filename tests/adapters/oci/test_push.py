@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from semver import Version
 
 from backstay.adapters.oci.media_types import OCI_MANIFEST
 from backstay.adapters.oci.new_artifact import InputWrong, NewArtifact
 from backstay.adapters.oci.push import push_artifact
 from backstay.adapters.oci.registry import OciRegistry
 from backstay.adapters.oci.transport import Transport
+from backstay.core.needs import Needs, ServedAs
 from backstay.core.planes import Plane
 from backstay.ports.registry import ArtifactAltered, RegistryForbidden, RegistryUnavailable, Repository
 from demo.firmware.build import Behaviour, build_firmware
@@ -86,6 +88,33 @@ async def test_push_carries_the_schema_of_a_config(
     assert described.schema is not None
     assert described.schema.digest == blob_of(config.schema.read_bytes()).digest
     assert described.release_number == 4
+
+
+async def test_push_carries_golden_samples_and_what_a_model_needs(
+    docker_registry: DockerRegistry, registry: OciRegistry, model: NewArtifact, tmp_path: Path
+) -> None:
+    golden = tmp_path / "golden.json"
+    tensor = {"name": "pixels", "shape": [1], "datatype": "UINT8", "data": [7]}
+    golden.write_text(json.dumps({"samples": [{"inputs": [tensor], "outputs": [{"name": "digit", "data": [7]}]}]}))
+    needs = Needs(("rk3566", "rk3568"), Version(0, 9, 6), Version(2, 3, 0))
+    served = ServedAs("digits", "7.2.0")
+    artifact = replace(model, samples=golden, served=served, needs=needs)
+    described = await push_artifact(registry, docker_registry.repository("vision/golden"), artifact)
+    assert described.samples is not None
+    assert docker_registry.blob_file(described.samples.digest).read_bytes() == golden.read_bytes()
+    assert (described.served, described.needs) == (served, needs)
+    assert described.content == blob_of(model.payload.read_bytes()).digest, "samples change nothing of the payload"
+
+
+async def test_push_refuses_golden_samples_that_no_node_could_replay(
+    registry: OciRegistry, model: NewArtifact, tmp_path: Path
+) -> None:
+    golden = tmp_path / "golden.json"
+    golden.write_text('{"samples": []}')
+    with pytest.raises(InputWrong, match="say under which name it serves the model"):
+        await push_artifact(registry, NOWHERE, replace(model, samples=golden))
+    with pytest.raises(InputWrong, match=r"golden\.json: there are 0 samples"):
+        await push_artifact(registry, NOWHERE, replace(model, samples=golden, served=ServedAs("digits")))
 
 
 async def test_push_gives_the_same_digest_when_it_is_repeated(
@@ -164,6 +193,8 @@ async def test_push_refuses_a_schema_that_is_none(registry: OciRegistry, config:
         ({"requires": {"firmware": "latest"}}, "comparator"),
         ({"release_number": -1}, "below 0"),
         ({"plane": Plane.CONFIG}, "JSON Schema"),
+        ({"plane": Plane.FIRMWARE, "requires": {}, "served": ServedAs("digits")}, "only a model has golden samples"),
+        ({"needs": Needs(form="pod")}, "a form is of firmware"),
         ({"schema": Path("schema.json")}, "JSON Schema"),
         ({"payload": Path("/nowhere/at/all")}, "is not a file"),
     ],

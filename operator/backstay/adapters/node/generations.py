@@ -1,6 +1,7 @@
 """Models and configs on a Linux node: contents by digest, and one link that says which of them is used.
 
-    releases/<64 hex>/<file>        the payload, read-only, and release.json: its version and what it needs
+    releases/<64 hex>/<file>        the payload, read-only, and release.json: its version and what it needs; for a
+                                    model also samples.json, the golden samples that came with it
     generations/<n>/generation.json what that generation uses, what it goes back to, and the step that brought it
     generations/<n>/confirmed       there once the step was confirmed
     generations/<n>/current -> ../../releases/<64 hex>
@@ -24,13 +25,14 @@ from backstay.adapters.node.durable import copy_file, digest_of, remove, rename,
 from backstay.core.device import Cause, Order, Reason
 from backstay.core.device_record import requirements
 from backstay.core.planes import ContentDigest, Plane, Release
-from backstay.ports.installer import CannotInstall, Effect, Storage
+from backstay.ports.installer import ALONE, Beside, CannotInstall, Effect, Storage
 from backstay.ports.registry import ArtifactDescription
 
 Json = dict[str, Any]
-Check = Callable[[Path, ArtifactDescription], Cause | None]
-"""Looks at verified bytes before they are kept, and says why they cannot be used."""
+Check = Callable[[Path, ArtifactDescription, Beside], Cause | None]
+"""Looks at a verified payload, and at what came with it, before it is kept, and says why it cannot be used."""
 
+SAMPLES_FILE: Final = "samples.json"
 READ_ONLY: Final = 0o444
 SPARE_BYTES: Final = 16 * 1024 * 1024
 """What stays free on the disk: the agent's own journal must always find room."""
@@ -53,7 +55,7 @@ class Generations:
         plane: Plane,
         directory: Path,
         file_name: str,
-        check: Check = lambda _path, _artifact: None,
+        check: Check = lambda _path, _artifact, _beside: None,
         changed: Callable[[Path], None] = lambda _: None,
     ) -> None:
         """Keep payloads as `file_name`; `check` looks at them first, and `changed` is told what is used from now on."""
@@ -83,9 +85,9 @@ class Generations:
         del order
         return await asyncio.to_thread(self._no_room, artifact)
 
-    async def stage(self, order: Order, artifact: ArtifactDescription, payload: Path) -> None:
-        """Keep the payload as a release."""
-        await asyncio.to_thread(self._stage, order, artifact, payload)
+    async def stage(self, order: Order, artifact: ArtifactDescription, payload: Path, beside: Beside = ALONE) -> None:
+        """Keep the payload as a release, and the samples that came with it."""
+        await asyncio.to_thread(self._stage, order, artifact, payload, beside)
 
     async def switch(self, order: Order) -> Effect:
         """Use the order's content from now on."""
@@ -122,8 +124,8 @@ class Generations:
             return None
         return Cause(Reason.NO_SPACE, f"{wanted} bytes are needed in {self._directory}, {free} are free")
 
-    def _stage(self, order: Order, artifact: ArtifactDescription, payload: Path) -> None:
-        if cause := self._check(payload, artifact):
+    def _stage(self, order: Order, artifact: ArtifactDescription, payload: Path, beside: Beside) -> None:
+        if cause := self._check(payload, artifact, beside):
             raise CannotInstall(cause)
         if self._release(order.content) is not None:
             return
@@ -134,6 +136,8 @@ class Generations:
         remove(making)
         try:
             found = copy_file(payload, making / self._file_name, mode=READ_ONLY)
+            if beside.samples is not None:
+                copy_file(beside.samples, making / SAMPLES_FILE, mode=READ_ONLY)
         except OSError as error:
             remove(making)
             raise CannotInstall(Cause(Reason.NO_SPACE, f"{place} cannot be written: {error}")) from error
@@ -142,7 +146,9 @@ class Generations:
             raise CannotInstall(Cause(Reason.DIGEST_MISMATCH, f"the bytes are {found}"))
         # What the order says holds the plan's own ranges too; the artifact's alone where the order is silent.
         ranges = {str(need.plane): need.range.text for need in order.requires or artifact.requires}
-        note = {"version": order.version, "requires": ranges, "artifact": str(artifact.reference)}
+        note: Json = {"version": order.version, "requires": ranges, "artifact": str(artifact.reference)}
+        if artifact.served is not None:
+            note["served"] = str(artifact.served)
         write_file(making / "release.json", _text(note))
         rename(making, place)
 

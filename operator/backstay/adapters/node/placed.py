@@ -15,7 +15,7 @@ from backstay.adapters.node.standing import Standing, StandingRecord
 from backstay.core.device import Cause, Order, Reason
 from backstay.core.planes import ContentDigest, Plane, Release
 from backstay.errors import Unavailable
-from backstay.ports.installer import CannotInstall, Effect, Storage
+from backstay.ports.installer import ALONE, Beside, CannotInstall, Effect, Storage
 from backstay.ports.registry import ArtifactDescription
 
 
@@ -116,7 +116,13 @@ class PlacedInstaller:
         """Refuse what does not fit on the disk."""
         return await asyncio.to_thread(no_room_for, artifact, self._directory)
 
-    async def stage(self, order: Order, artifact: ArtifactDescription, payload: Path) -> None:  # noqa: ARG002
+    async def stage(
+        self,
+        order: Order,  # noqa: ARG002
+        artifact: ArtifactDescription,
+        payload: Path,
+        beside: Beside = ALONE,  # noqa: ARG002
+    ) -> None:
         """Check the payload and keep it; and keep what runs, where somebody else put it there."""
         if cause := await asyncio.to_thread(self._place.objection, payload):
             raise CannotInstall(cause)

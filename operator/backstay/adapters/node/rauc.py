@@ -22,7 +22,7 @@ from backstay.adapters.node.slot_record import Entry, SlotImage, SlotRecord
 from backstay.core.device import Cause, Order, Reason
 from backstay.core.planes import ContentDigest, Plane, Release
 from backstay.errors import Unavailable
-from backstay.ports.installer import CannotInstall, Effect, Storage
+from backstay.ports.installer import ALONE, Beside, CannotInstall, Effect, Storage
 from backstay.ports.registry import ArtifactDescription
 
 INSTALL_WITHIN: Final = timedelta(minutes=30)
@@ -126,7 +126,13 @@ class RaucInstaller:
             return Cause(Reason.REJECTED, _groups_needed(slots))
         return await asyncio.to_thread(no_room_for, artifact, self._directory)
 
-    async def stage(self, order: Order, artifact: ArtifactDescription, payload: Path) -> None:  # noqa: ARG002
+    async def stage(
+        self,
+        order: Order,  # noqa: ARG002
+        artifact: ArtifactDescription,
+        payload: Path,
+        beside: Beside = ALONE,  # noqa: ARG002
+    ) -> None:
         """Let RAUC check the bundle's signature and that it is for this node and its slots, and keep it."""
         bundle, slots = await self._checked(payload), await self._rauc.slots()
         if slots.other is None:

@@ -12,15 +12,22 @@ from semver import Version
 
 from backstay.adapters.oci.media_types import (
     DEVICE_CLASS,
+    FORM,
     JSON_SCHEMA,
+    LEAST_DRIVER,
+    LEAST_RUNTIME,
+    NPU_TARGETS,
     OCI_INDEX,
     OCI_MANIFEST,
     PLANE,
     PLANE_TYPES,
     RELEASE_NUMBER,
     REQUIRES,
+    SAMPLES,
+    SERVED_AS,
     VERSION,
 )
+from backstay.core.needs import Needs, ServedAs
 from backstay.core.planes import ContentDigest, Plane, Requirement, VersionRange
 from backstay.ports.registry import (
     ArtifactAltered,
@@ -128,6 +135,9 @@ def describe(document: Json, reference: Reference, manifest: ManifestDigest, dev
         schema=_only(layers, JSON_SCHEMA, reference) if plane is Plane.CONFIG else None,
         release_number=_release_number(annotations, reference),
         annotations=annotations,
+        needs=_needs(annotations, reference),
+        samples=_only(layers, SAMPLES, reference) if plane is Plane.MODEL else None,
+        served=_served(annotations, reference) if plane is Plane.MODEL else None,
     )
 
 
@@ -222,6 +232,30 @@ def requirements(ranges: Json, plane: Plane) -> tuple[Requirement, ...]:
             raise ValueError(msg)  # noqa: TRY004  every wrong requirement is the same kind of error to the caller
         found.append(Requirement(Plane(name), VersionRange.parse(text)))
     return tuple(found)
+
+
+def _needs(annotations: dict[str, str], reference: Reference) -> Needs:
+    try:
+        return Needs(
+            chips=tuple(chip.strip() for chip in annotations.get(NPU_TARGETS, "").split(",") if chip.strip()),
+            driver=_least(annotations, LEAST_DRIVER),
+            runtime=_least(annotations, LEAST_RUNTIME),
+            form=annotations.get(FORM),
+        )
+    except ValueError as error:
+        raise _malformed(reference, f"says wrongly what it needs: {error}") from error
+
+
+def _least(annotations: dict[str, str], name: str) -> Version | None:
+    text = annotations.get(name)
+    return None if text is None else Version.parse(text)
+
+
+def _served(annotations: dict[str, str], reference: Reference) -> ServedAs | None:
+    try:
+        return None if (text := annotations.get(SERVED_AS)) is None else ServedAs.parse(text)
+    except ValueError as error:
+        raise _malformed(reference, f"has a wrong annotation {SERVED_AS}: {error}") from error
 
 
 def _release_number(annotations: dict[str, str], reference: Reference) -> int | None:

@@ -14,20 +14,28 @@ import orjson
 from jsonschema.validators import validator_for
 from semver import Version
 
+from backstay.adapters.node.probes.samples import LARGEST_BYTES, GoldenSamples
 from backstay.adapters.oci.esp_image import fault_in
 from backstay.adapters.oci.manifest import requirements
 from backstay.adapters.oci.media_types import (
     DEVICE_CLASS,
+    FORM,
     JSON_SCHEMA,
+    LEAST_DRIVER,
+    LEAST_RUNTIME,
+    NPU_TARGETS,
     OCI_MANIFEST,
     OCI_VERSION,
     PLANE,
     PLANE_TYPES,
     RELEASE_NUMBER,
     REQUIRES,
+    SAMPLES,
+    SERVED_AS,
     VERSION,
 )
 from backstay.core.classes import ESP32
+from backstay.core.needs import Needs, ServedAs
 from backstay.core.planes import Plane
 from backstay.errors import Refused
 
@@ -56,6 +64,11 @@ class NewArtifact:
     requires: Mapping[str, str] = field(default_factory=dict, hash=False)
     schema: Path | None = None
     release_number: int | None = None
+    samples: Path | None = None
+    """A model's golden samples, which travel with it."""
+    served: ServedAs | None = None
+    """Under which name inference servers offer the model."""
+    needs: Needs = field(default_factory=Needs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +121,9 @@ def check_input(artifact: NewArtifact) -> None:
         raise InputWrong(f"the release number {artifact.release_number} is below 0")
     if (artifact.schema is not None) != (artifact.plane is Plane.CONFIG):
         raise InputWrong("a config needs the JSON Schema that says what is valid in it, and nothing else has one")
+    _check_model(artifact)
+    if artifact.needs.form is not None and artifact.plane is not Plane.FIRMWARE:
+        raise InputWrong("a form is of firmware: what a node changes as its firmware has one, and nothing else")
     _check_payload(artifact)
 
 
@@ -122,9 +138,11 @@ def pack(artifact: NewArtifact) -> Packed:
         layers = [Part.of(artifact.payload, types.payload, _FILE_NAMES[artifact.plane])]
         if artifact.schema is not None:
             layers.append(Part.of(artifact.schema, JSON_SCHEMA, "schema.json"))
+        if artifact.samples is not None:
+            layers.append(Part.of(artifact.samples, SAMPLES, "samples.json"))
     except OSError as error:
         raise InputWrong(f"cannot read {error.filename}: {error.strerror}") from error
-    config = Part.of(_config(artifact, layers[0]), types.config)
+    config = Part.of(_config(artifact, layers), types.config)
     manifest = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
@@ -134,6 +152,22 @@ def pack(artifact: NewArtifact) -> Packed:
         "annotations": _annotations(artifact),
     }
     return Packed(config, tuple(layers), orjson.dumps(manifest))
+
+
+def _check_model(artifact: NewArtifact) -> None:
+    if artifact.samples is None and artifact.served is None:
+        return
+    if artifact.plane is not Plane.MODEL:
+        raise InputWrong("only a model has golden samples, and a name at inference servers")
+    if artifact.samples is None:
+        return
+    if artifact.served is None:
+        raise InputWrong("golden samples are asked of an inference server: say under which name it serves the model")
+    data = _read(artifact.samples, LARGEST_BYTES)
+    try:
+        GoldenSamples.parse(data)
+    except ValueError as error:
+        raise InputWrong(f"{artifact.samples}: {error}") from error
 
 
 def _check_payload(artifact: NewArtifact) -> None:
@@ -190,13 +224,13 @@ def _chunks(data: bytes | Path) -> Iterator[bytes]:
             yield chunk
 
 
-def _config(artifact: NewArtifact, payload: Part) -> bytes:
+def _config(artifact: NewArtifact, layers: list[Part]) -> bytes:
     if artifact.plane is not Plane.MODEL:
         return b"{}"
     return orjson.dumps(
         {
             "descriptor": {"version": artifact.version},
-            "modelfs": {"type": "layers", "diffIds": [payload.digest]},
+            "modelfs": {"type": "layers", "diffIds": [layer.digest for layer in layers]},
             "config": {},
         }
     )
@@ -210,5 +244,13 @@ def _annotations(artifact: NewArtifact) -> dict[str, str]:
         REQUIRES: orjson.dumps(dict(artifact.requires), option=orjson.OPT_SORT_KEYS).decode(),
         OCI_VERSION: artifact.version,
     }
-    number = artifact.release_number
-    return annotations | ({} if number is None else {RELEASE_NUMBER: str(number)})
+    needs = artifact.needs
+    optional = {
+        RELEASE_NUMBER: artifact.release_number,
+        NPU_TARGETS: ",".join(needs.chips) or None,
+        LEAST_DRIVER: needs.driver,
+        LEAST_RUNTIME: needs.runtime,
+        FORM: needs.form,
+        SERVED_AS: artifact.served,
+    }
+    return annotations | {name: str(found) for name, found in optional.items() if found is not None}
