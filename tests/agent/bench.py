@@ -72,6 +72,8 @@ class Bench:
     time: Time = field(default_factory=Time)
     boot: str = "boot-1"
     passes: bool = True
+    detail: str = ""
+    """What probes say of what they found."""
     runs_program: bool = False
     """Its firmware is a program; otherwise it has none that can be changed."""
     payloads: dict[ContentDigest, bytes] = field(default_factory=dict)
@@ -120,7 +122,7 @@ class Bench:
         await self.machine.downloaded(wanted, artifact, path)
 
     async def prove(self, asked: Order) -> tuple[ProbeResult, ...]:
-        return tuple(ProbeResult(probe.name, self.passes) for probe in asked.probes)
+        return tuple(ProbeResult(probe.name, self.passes, self.detail) for probe in asked.probes)
 
     async def carry_out(self, wanted: Order, data: bytes) -> None:
         """Order a step and let it come to its end, as far as it does within two minutes."""

@@ -102,6 +102,19 @@ async def test_installer_goes_back_to_what_ran_when_the_trial_fails(bench: Bench
     assert bench.truth() == "1.0.0"
 
 
+async def test_installer_has_the_fallback_of_before_when_a_trial_fails_and_there_is_room_for_three(
+    bench: Bench,
+) -> None:
+    two = await confirmed(bench)
+    await on_trial(bench, "3.0.0", 3)
+    await bench.installer.trim(())
+    await bench.take_effect(await bench.installer.fall_back())
+    await bench.installer.trim(())
+    found = await bench.installer.look()
+    # RAUC has two slots, and the failed release lies where the first one was.
+    assert (found.running, found.fallback) == (two.release, None if isinstance(bench, RaucNode) else bench.first)
+
+
 async def test_installer_tries_content_again_when_it_had_fallen_back_from_it(bench: Bench) -> None:
     two = await on_trial(bench)
     await bench.take_effect(await bench.installer.fall_back())

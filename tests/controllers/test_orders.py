@@ -39,8 +39,9 @@ def test_order_carries_the_artifacts_and_the_plans_ranges_as_one() -> None:
 MODEL = Release(Plane.MODEL, "7.2.0", ContentDigest("sha256:" + "a" * 64), (), "registry.example/m@sha256:b")
 
 
-def context() -> Context:
+def context(retain: str | None = None) -> Context:
     plan = written_plan()
+    plan = plan.model_copy(update={"spec": plan.spec.model_copy(update={"retain": retain})})
     snapshot = Snapshot(RevisionName("abc-1"), 1, plan.spec, {}, {Plane.MODEL: MODEL})
     return Context(plan, RevisionName("abc-1"), snapshot)
 
@@ -67,6 +68,17 @@ def test_order_of_a_round_trip_asks_for_the_usual_probes_alone() -> None:
     desired = ordered(drill=Drill.ROUND_TRIP)
     assert desired["step"]["rehearsal"] == "RoundTrip"
     assert desired["probes"] == ordered()["probes"]
+
+
+def test_order_says_how_long_versions_are_retained_and_whether_a_person_asked_to_try_again() -> None:
+    dispatch = Dispatch(DeviceName("cam-1"), "5", 3, StepType.INSTALL, MODEL, "canary", NOON + timedelta(hours=2))
+    desired = order_patch(dispatch, context(retain="336h"), "esp32", NOON)["spec"]["desired"]
+    assert (desired["model"]["retain"], ordered()["model"]["retain"], ordered()["step"]["again"]) == (
+        "336h",
+        None,
+        None,
+    )
+    assert ordered(again=True)["step"]["again"] is True
 
 
 def test_freeze_of_a_segment_holds_its_devices_alone() -> None:

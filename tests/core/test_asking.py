@@ -86,6 +86,7 @@ def test_retry_after_a_rollback_starts_the_versions_as_the_next_revision(phase: 
         Phase.PENDING,
         LATER,
         handled=found.state.handled,
+        retried_at=LATER,
     )
     assert found.ended == Outcome(state.revision, phase, LATER, CAUSE.message)
 

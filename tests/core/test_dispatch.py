@@ -9,7 +9,16 @@ import pytest
 
 from backstay.core.actions import Dispatch, Withdraw
 from backstay.core.devices import Device, Drill, PlaneState, StepType
-from backstay.core.dispatch import MOST_AT_ONCE, RETURNS_IN_FLIGHT, Desk, Orders, can_undo, orders_back, orders_for_ring
+from backstay.core.dispatch import (
+    MOST_AT_ONCE,
+    RETURNS_IN_FLIGHT,
+    Desk,
+    Orders,
+    can_undo,
+    dispatch,
+    orders_back,
+    orders_for_ring,
+)
 from backstay.core.failures import RetryPolicy
 from backstay.core.holds import Hold, InFlight
 from backstay.core.observed import GroupRules, Observed
@@ -18,7 +27,7 @@ from backstay.core.planes import Plane
 from backstay.core.reasons import Because, Reason
 from backstay.core.revision import Phase, Segment
 from backstay.core.selectors import Selector
-from backstay.core.steps import Order
+from backstay.core.steps import Order, search_once
 from backstay.core.windows import Window
 from tests.core.cameras import MINUTE, START, at, cameras, seen, told
 from tests.laws.release_world import FACTORY, TARGETS, release
@@ -42,6 +51,16 @@ def mixed() -> list[Device]:
 
 
 # --- forward
+
+
+@pytest.mark.parametrize(("asked", "again"), [(None, False), (MINUTE, True)])
+def test_order_says_that_a_person_asked_when_a_device_is_to_try_again(asked: timedelta | None, again: bool) -> None:
+    failed = told(cameras(1)[0], MODEL, PlaneState.ROLLED_BACK, reason="ProbeFailed: x")
+    observed = seen([failed], rings=ALL)
+    state = at(observed, Phase.ROLLING, retried_at=None if asked is None else START + asked)
+    (order,) = (search_once(observed, START)(failed),)
+    assert isinstance(order, Order)
+    assert dispatch(failed, order, replace(observed, state=state), "everyone", START + MINUTE).again is again
 
 
 def test_budget_goes_to_the_lowest_ranks_of_all_kinds_together() -> None:

@@ -26,6 +26,7 @@ from backstay.adapters.oci.transport import Transport
 from backstay.adapters.oci.verify import verifier_with
 from backstay.agent.fetching import Fetching
 from backstay.agent.journal import Journal
+from backstay.agent.keeping import HEADROOM_BYTES, Keeping, free_on
 from backstay.agent.machine import Machine, Times
 from backstay.agent.node import Commander, Node
 from backstay.agent.safety import FILE
@@ -83,6 +84,8 @@ class Settings:
     firmware: Firmware | None = None
     """What the node's firmware is; None where it is not changed here."""
     keys: Keys = field(default_factory=dict)
+    headroom_bytes: int = HEADROOM_BYTES
+    """So much of the disk is kept free by deleting versions that are only retained."""
     safe_mode_file: Path = FILE
     """While it is there, the node is in safe mode."""
     root: Path = Path("/")
@@ -113,7 +116,9 @@ def assemble(settings: Settings, client: KubeClient, session: aiohttp.ClientSess
         data=str(data),
     )
     has = partial(equipment, surroundings.at, _form(settings.firmware))
-    fetching = Fetching(registry, BlobCache(data / "cache", registry), verifier, DEVICE_CLASS, clock, has)
+    cache = BlobCache(data / "cache", registry)
+    fetching = Fetching(registry, cache, verifier, DEVICE_CLASS, clock, has)
+    keeping = Keeping(machine, clock, free_on(data), settings.headroom_bytes, cache)
     commander = settings.commander
     life = SignOfLife(client, commander.namespace, commander.name, settings.lease_seconds, clock)
     return Node(
@@ -126,6 +131,7 @@ def assemble(settings: Settings, client: KubeClient, session: aiohttp.ClientSess
         life,
         clock,
         at_start,
+        keeping,
         safe_mode_file=settings.safe_mode_file,
     )
 

@@ -1,6 +1,8 @@
 """What the node's EdgeDevice asks of it: the one step that is ordered, with all that is needed to carry it out."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 
 from backstay.api.device_conversion import device_from
@@ -29,6 +31,8 @@ class Mandate:
     generation: int = 0
     probes: tuple[Probe, ...] = ()
     window: str = DEFAULT_WINDOW
+    retain: Mapping[Plane, timedelta] = field(default_factory=dict)
+    """How long versions are kept after they were left."""
     safe: bool = False
     """The node is to be in safe mode."""
     recover: int = 0
@@ -100,6 +104,11 @@ def mandate_from(raw: Json) -> Mandate:
             generation=int(raw["metadata"].get("generation", 0)),
             probes=probes,
             window=desired.get("window") or DEFAULT_WINDOW,
+            retain={
+                plane: parse_duration(assigned["retain"])
+                for plane in Plane
+                if (assigned := desired.get(plane) or {}).get("retain")
+            },
             safe=raw["spec"].get("mode") == Mode.SAFE,
             recover=int(raw["spec"].get("recover") or 0),
         )

@@ -17,6 +17,7 @@ from backstay.adapters.kube.informer import Informer, is_newer
 from backstay.adapters.kube.standing_orders import OrdersReader, StandingOrders
 from backstay.adapters.node.probes.surroundings import Surroundings
 from backstay.agent.fetching import Fetched, Fetching
+from backstay.agent.keeping import Keeping
 from backstay.agent.machine import Machine
 from backstay.agent.mandate import Mandate, mandate_from
 from backstay.agent.proving import Proving
@@ -36,6 +37,7 @@ TICK_SECONDS: Final = 1.0
 GAP_SECONDS: Final = 3.0
 """The least time between two writes of a status that is no answer, so that a flapping probe is not a flood."""
 HEALTH_SECONDS: Final = 30.0
+TIDY_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 5.0
 DEVICE_WATCH_SECONDS: Final = 240
 
@@ -67,6 +69,8 @@ class Node:
     clock: Clock
     at_start: Callable[[], Awaitable[None]] | None = None
     """What an installer has to do once in each boot."""
+    keeping: Keeping | None = None
+    """Deletes what nobody needs; None where nothing is ever deleted."""
     safe_mode_file: Path = FILE
     mandate: Mandate | None = None
     safety: Safety = field(init=False)
@@ -80,6 +84,7 @@ class Node:
     _health: tuple[ProbeResult, ...] = ()
     _next_write: float = 0.0
     _next_look: float = 0.0
+    _next_tidy: float = 0.0
     _looked_for: Order | None = None
 
     def __post_init__(self) -> None:
@@ -170,6 +175,7 @@ class Node:
                 await self._bring(tasks)
                 await self.machine.tick(self._prove)
                 await self._look_after()
+                await self._tidy()
             except Unavailable as error:
                 log.warning("the node waits: %s", error)
             try:
@@ -266,6 +272,9 @@ class Node:
             match found:
                 case Fetched(artifact, payload, beside):
                     await self.machine.downloaded(wanted, artifact, payload, beside)
+                case Cause(Reason.NO_SPACE) if self.keeping is not None and await self.keeping.make_room():
+                    # The next look fetches again, and ends when nothing is left to delete.
+                    return
                 case Cause():
                     await self.machine.refused(wanted, found)
 
@@ -289,6 +298,15 @@ class Node:
         orders = [order for plane in self.machine.ordered if (order := self.machine.entry(plane).progress.order)]
         if orders:
             self._health = await self.proving.health(max(orders, key=lambda order: order.number))
+
+    async def _tidy(self) -> None:
+        """Delete what nobody needs any more, now and then; not before it is known what is to be retained."""
+        now = self.clock.monotonic()
+        if self.keeping is None or self.mandate is None or now < self._next_tidy:
+            return
+        self._next_tidy = now + TIDY_SECONDS
+        retain = self.mandate.retain
+        await self.keeping.tidy(lambda plane: retain.get(plane, timedelta(0)))
 
     def reaches_home(self) -> bool:
         """Whether nothing speaks against a change staying because the API server cannot be reached.

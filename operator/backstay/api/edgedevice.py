@@ -61,6 +61,8 @@ class Assignment(Reported):
     """The OCI artifact to fetch, by the digest of its manifest; absent where only the device has the content."""
     content: Digest
     """SHA-256 of the payload bytes, which the device compares with what it runs."""
+    retain: Duration | None = None
+    """How long a node keeps a version of this plane after it has left it, its fallback aside. Absent: not at all."""
     requires: NeededRanges | None = None
     """What the content needs beside it; the device keeps it, and never falls back to a set that breaks it."""
 

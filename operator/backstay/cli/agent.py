@@ -33,6 +33,9 @@ class FirmwareKind(StrEnum):
 
 
 Data = Annotated[Path, typer.Option(help="Where the agent keeps its journal, artifacts, models and configs.")]
+SafeModeFile = Annotated[
+    Path, typer.Option(help="While this file is there, the node is in safe mode; only root may write where it is.")
+]
 
 
 @app.callback()
@@ -78,9 +81,11 @@ def run(
     ] = "k3s ctr --namespace=k8s.io",
     data: Data = DATA,
     keys: Annotated[Path | None, typer.Option(help="Directory of public keys that must have signed artifacts.")] = None,
-    safe_mode_file: Annotated[
-        Path, typer.Option(help="While this file is there, the node is in safe mode; only root may write where it is.")
-    ] = SAFE_MODE,
+    headroom: Annotated[
+        str,
+        typer.Option(help="Disk to keep free, by deleting versions that are only retained; of a small disk 5 %."),
+    ] = "512Mi",
+    safe_mode_file: SafeModeFile = SAFE_MODE,
     inference_url: Annotated[
         str, typer.Option(help="Where the inference server speaks the Open Inference Protocol v2.")
     ] = "http://127.0.0.1:8080",
@@ -105,6 +110,7 @@ def run(
         firmware=_firmware(firmware, manifests, pod, kubelet, ctr),
         boot=BOOT_ID.read_text(encoding="ascii").strip(),
         keys={} if keys is None else load_keys(keys),
+        headroom_bytes=_bytes(headroom),
         safe_mode_file=safe_mode_file,
         inference_url=inference_url,
         lease_seconds=lease_seconds,
@@ -123,20 +129,22 @@ def run(
 
 
 @app.command()
-def journal(data: Data = DATA) -> None:
-    """Show what has happened on this node, the oldest first, and where each plane stands."""
+def journal(data: Data = DATA, safe_mode_file: SafeModeFile = SAFE_MODE) -> None:
+    """Show what has happened on this node, the oldest first, and where it and each of its planes stand."""
     from backstay.agent.journal import Journal
+    from backstay.agent.reading import lines
 
-    kept = Journal(data / "state")
-    for entry in kept.history():
-        print(f"{entry.get('at', '?'):<26}{entry.get('plane', '?'):<10}{entry.get('what', '?')}")
-    memory = kept.read()
-    for plane, found in sorted(memory.planes.items()):
-        order, cause = found.progress.order, found.progress.cause
-        step = f", step {order.number} ({order.type} {order.version})" if order else ""
-        print(f"{plane}: {found.progress.state}{step}{f': {cause}' if cause else ''}")
-    if not memory.planes:
-        print(f"nothing has been changed on this node yet, as far as {data} tells")
+    for line in lines(Journal(data / "state"), safe_mode_file):
+        print(line)
+
+
+def _bytes(quantity: str) -> int:
+    from backstay.core.quantities import bytes_of
+
+    try:
+        return bytes_of(quantity)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--headroom") from error
 
 
 def _firmware(kind: FirmwareKind, manifests: Path, pod: str | None, kubelet: str, ctr: str) -> "Firmware | None":

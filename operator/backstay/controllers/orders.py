@@ -172,6 +172,7 @@ def order_patch(dispatch: Dispatch, context: Context, device_class: str, now: da
         "version": release.version,
         "artifact": release.artifact or None,
         "content": release.content,
+        "retain": spec.retain,
         "requires": _ranges(release),
     }
     windows = {

@@ -67,7 +67,14 @@ def _retry(observed: Observed, state: RevisionState, request: Request, now: date
     if state.phase in ENDS - _TRIES_AGAIN:
         revision = next_revision(state, observed.plan)
         fresh = RevisionState(
-            revision, state.counter + 1, revision_hash(observed.plan.target), Phase.PENDING, now, handled=state.handled
+            revision,
+            state.counter + 1,
+            revision_hash(observed.plan.target),
+            Phase.PENDING,
+            now,
+            handled=state.handled,
+            # Devices that saw these versions fail try them again, because a person says so.
+            retried_at=now,
         )
         because = Because(Reason.RETRIED, f"{_who(request)} lets the versions of {state.revision} start anew")
         return Decision(fresh, (), now, (because,), ended=ending_of(state, now), answer=because)

@@ -59,6 +59,12 @@ class Storage:
     ended: int | None = None
     """The number of the last step whose trial was ended without the agent, as by a bootloader that gave up."""
 
+    @property
+    def spare(self) -> frozenset[ContentDigest]:
+        """What is held, and neither runs nor is the fallback."""
+        used = (release.content for release in (self.running, self.fallback) if release is not None)
+        return self.held.difference(used)
+
     def has(self, content: ContentDigest) -> bool:
         """Tell whether `switch` could let this content run without a download."""
         return content in self.held or (self.fallback is not None and self.fallback.content == content)

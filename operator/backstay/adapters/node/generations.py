@@ -45,6 +45,8 @@ class _Generation:
     fallback: ContentDigest | None
     step: int
     confirmed: bool
+    earlier: ContentDigest | None
+    """What the fallback went back to itself, before this generation came."""
 
 
 class Generations:
@@ -158,7 +160,8 @@ class Generations:
         now = self._generation()
         if now is not None and not now.confirmed:
             raise CannotInstall(Cause(Reason.REJECTED, "what runs is on trial, its fallback must stay"))
-        self._use(order.content, None if now is None else now.release, order.number)
+        earlier = None if now is None else now.fallback
+        self._use(order.content, None if now is None else now.release, order.number, earlier=earlier)
 
     def _confirm(self, order: Order) -> None:
         now = self._generation()
@@ -170,15 +173,24 @@ class Generations:
         now = self._generation()
         if now is None or now.fallback is None or self._release(now.fallback) is None:
             raise CannotInstall(Cause(Reason.REJECTED, f"{self._directory} holds nothing to go back to"))
-        self._use(now.fallback, None, now.step, confirmed=True)
+        # What a trial came from has its own fallback again; what is left for good has none any more.
+        back = None if now.confirmed or now.earlier is None or self._release(now.earlier) is None else now.earlier
+        self._use(now.fallback, back, now.step, confirmed=True)
 
     def _use(
-        self, content: ContentDigest, fallback: ContentDigest | None, step: int, *, confirmed: bool = False
+        self,
+        content: ContentDigest,
+        fallback: ContentDigest | None,
+        step: int,
+        *,
+        earlier: ContentDigest | None = None,
+        confirmed: bool = False,
     ) -> None:
         number = max((known for known, _ in self._numbered()), default=0) + 1
         place = self._of(number)
         remove(place)
-        write_file(place / "generation.json", _text({"release": content, "fallback": fallback, "step": step}))
+        note = {"release": content, "fallback": fallback, "step": step, "earlier": earlier}
+        write_file(place / "generation.json", _text(note))
         replace_link(place / "current", Path("..", "..", "releases", content.removeprefix("sha256:")))
         if confirmed:
             write_file(place / "confirmed", b"")
@@ -187,7 +199,8 @@ class Generations:
 
     def _trim(self, needed: Container[ContentDigest]) -> None:
         now = self._generation()
-        kept = set() if now is None else {now.release, now.fallback}
+        # While it is on trial, also what its fallback goes back to.
+        kept = set() if now is None else {now.release, now.fallback, None if now.confirmed else now.earlier}
         for number, place in list(self._numbered()):
             if now is None or number != now.number:
                 remove(place)
@@ -203,13 +216,14 @@ class Generations:
             place = (self._directory / "current").readlink()
             number = int(place.name)
             found = json.loads((self._of(number) / "generation.json").read_bytes())
-            fallback = found["fallback"]
+            fallback, earlier = found["fallback"], found.get("earlier")
             return _Generation(
                 number,
                 ContentDigest(str(found["release"])),
                 None if fallback is None else ContentDigest(str(fallback)),
                 int(found["step"]),
                 (self._of(number) / "confirmed").exists(),
+                None if earlier is None else ContentDigest(str(earlier)),
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -218,8 +218,8 @@ class PlacedInstaller:
         if standing.fallback is None:
             raise CannotInstall(Cause(Reason.REJECTED, f"there is no fallback of {standing.running}"))
         payload = self._store.verified(standing.fallback)
-        # What a trial came from knows its own fallback; what is left for good has none of its own any more.
-        earlier = next((one for one in self._record.read()[1:] if one.running == standing.fallback), None)
+        # What is left for good has none of its own any more.
+        earlier = self._came_from(standing)
         with disk_errors("the fallback cannot be put in its place"):
             self._record.write(earlier or Standing(standing.fallback), standing)
             self._place.put(payload)
@@ -232,9 +232,14 @@ class PlacedInstaller:
         with disk_errors(f"the {self._plane} cannot be started again"):
             self._place.go_on()
 
+    def _came_from(self, standing: Standing) -> Standing | None:
+        """What a trial came from, which knows its own fallback; None for what is no trial."""
+        return next((one for one in self._record.read()[1:] if one.running == standing.fallback), None)
+
     def _trim(self, needed: Container[ContentDigest]) -> None:
         standing = self._standing()
-        own = (standing.running, standing.fallback)
+        earlier = self._came_from(standing)
+        own = (standing.running, standing.fallback, earlier and earlier.fallback)
         self._store.trim({content for content in self._store.contents() if content in own or content in needed})
 
 
