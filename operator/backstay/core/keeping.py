@@ -1,9 +1,9 @@
 """What a node keeps beside what runs and its fallback, and what goes first when its disk fills.
 
 A content is left when it neither runs nor is what anything falls back to. From then on it is kept for as long as its
-plan retains versions, and for `LEAST` anyway, so that an older version is back without a download; then it goes. When the disk has less room
-than it should, the content that was left longest ago goes first, retained or not. What failed on the node is not
-kept at all.
+plan retains versions, and for `LEAST` anyway, so that an older version is back without a download; then it goes. When
+the disk has less room than it should, the content that was left longest ago goes first, retained or not. What failed on
+the node is not kept at all.
 
 Time is the time of day, because a node is off for weeks; a clock that was not set yet is known by being before this
 program was written, and then nothing is left and nothing goes.
