@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from backstay.api.device_conversion import device_from
 from backstay.api.device_status import Status, status_from
-from backstay.api.scalars import parse_duration
+from backstay.api.durations import parse_duration
 from backstay.core.device import Order, Probe
 from backstay.core.device_record import probe_ordered, requirements
 from backstay.core.devices import Assignment, Device, Mode, Step

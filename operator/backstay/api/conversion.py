@@ -10,6 +10,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from backstay.api.devicegroup import DeviceGroupSpec
+from backstay.api.durations import parse_duration
 from backstay.api.healthrule import Compare, HealthRuleSpec
 from backstay.api.healthrule import Signal as WrittenSignal
 from backstay.api.hold_conversion import selector_from
@@ -21,7 +22,7 @@ from backstay.api.releaseplan import Ring as WrittenRing
 from backstay.api.releaseplan import Rollback as WrittenRollback
 from backstay.api.releaseplan import Success as WrittenSuccess
 from backstay.api.reporting import reporting_signals
-from backstay.api.scalars import parse_duration, parse_fraction
+from backstay.api.scalars import parse_fraction
 from backstay.api.windows import Day
 from backstay.api.windows import Window as WrittenWindow
 from backstay.core.enrolment import EnrolmentRule

@@ -1,6 +1,6 @@
 """Holds, and the selectors by which they and groups pick devices, as decisions see them.
 
-Apart from the other conversions, because the agent of a node needs these and has no room for the models of plans.
+Bridges and agents read the same from JSON, without the models: `backstay.api.standing_documents`.
 """
 
 from backstay.api.hold import Hold as WrittenHold

@@ -8,8 +8,9 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
+from backstay.api.durations import parse_duration
 from backstay.api.healthrule import HealthRuleSpec
-from backstay.api.scalars import parse_duration, parse_fraction
+from backstay.api.scalars import parse_fraction
 from backstay.core.planes import Plane
 from backstay.core.signals import Signal
 

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, StrictStr, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from backstay.api.durations import parse_duration
 from backstay.api.rules import CONDITION, MESSAGE
 
 _NUMBER: Final = r"(0|[1-9][0-9]*)"
@@ -269,15 +270,6 @@ Cell16 = Annotated[str, *_cell(16)]
 Cell22 = Annotated[str, *_cell(22)]
 Cell24 = Annotated[str, *_cell(24)]
 """A ready-made cell of `kubectl get`; what is longer is cut, because a row must fit its line."""
-
-_SECONDS: Final = {"h": Decimal(3600), "m": Decimal(60), "s": Decimal(1), "ms": Decimal("0.001")}
-
-
-def parse_duration(text: Duration) -> timedelta:
-    """The length of time that a duration means, to the microsecond."""
-    parts = re.findall(r"([0-9.]+)(ms|h|m|s)", text)
-    seconds = sum((Decimal(number) * _SECONDS[unit] for number, unit in parts), Decimal(0))
-    return timedelta(microseconds=int(seconds * 1_000_000))
 
 
 def parse_fraction(text: Percentage) -> Decimal:

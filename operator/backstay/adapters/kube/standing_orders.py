@@ -17,13 +17,10 @@ from typing import Final, Protocol
 
 from backstay.adapters.kube.client import DEVICE_GROUPS, HOLDS, Json, KubeClient
 from backstay.adapters.kube.informer import Informer
-from backstay.api.devicegroup import DeviceGroup
-from backstay.api.hold import Hold as WrittenHold
-from backstay.api.hold_conversion import hold_from, selector_from
-from backstay.api.resource import InvalidDocument
+from backstay.api.standing_documents import group_selector_from_document, hold_from_document
 from backstay.core.holds import Hold
 from backstay.core.selectors import EVERYTHING, Selector
-from backstay.errors import BackstayError
+from backstay.errors import BackstayError, Refused
 from backstay.ports.clock import Clock
 
 READ_EVERY_SECONDS: Final = 10.0
@@ -172,8 +169,8 @@ def _as_it_is(item: Json) -> Json:
 def hold_record(item: Json) -> Hold:
     """Read a Hold; one that cannot be read holds everything."""
     try:
-        return hold_from(WrittenHold.from_document(item))
-    except InvalidDocument as error:
+        return hold_from_document(item)
+    except Refused as error:
         log.warning("a hold cannot be read and therefore stops every change here: %s", error)
         return Hold(item["metadata"]["name"], reason="this hold cannot be read, so it stops every change")
 
@@ -181,7 +178,7 @@ def hold_record(item: Json) -> Hold:
 def group_record(item: Json) -> Selector:
     """Read whom a DeviceGroup picks; one that cannot be read picks every device, so that a hold on it stops them."""
     try:
-        return selector_from(DeviceGroup.from_document(item).spec.selector)
-    except InvalidDocument as error:
+        return group_selector_from_document(item)
+    except Refused as error:
         log.warning("a group cannot be read and counts as all devices: %s", error)
         return EVERYTHING

@@ -20,7 +20,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Final
 
-from backstay.api.scalars import parse_duration
+from backstay.api.durations import parse_duration
 from backstay.core.planes import Plane
 from backstay.errors import Refused
 
