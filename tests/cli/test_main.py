@@ -29,6 +29,21 @@ def test_command_is_there(name: str):
     assert "Usage" in answer.stdout
 
 
+def test_agent_loads_neither_typer_nor_the_models_of_resources():
+    program = "import sys; import backstay.cli.main, backstay.cli.agent_run; print(*sys.modules)"
+
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30).stdout.split()
+
+    assert "backstay.agent.service" in loaded
+    assert {"typer", "pydantic", "kubernetes", "kopf", "rich", "numpy", "prometheus_client"}.isdisjoint(loaded)
+
+
+def test_agent_is_listed_and_explains_itself():
+    assert "Follow the node's EdgeDevice" in backstay("agent", "--help").stdout
+    assert "--lease-seconds" in backstay("agent", "run", "--help").stdout
+    assert "/nowhere cannot be read" in backstay("agent", "run", "--commander", "/nowhere").stderr
+
+
 def test_command_that_does_not_exist_is_refused_by_name():
     answer = backstay("fly")
 

@@ -3,10 +3,12 @@
 import importlib
 import sys
 from collections.abc import Callable, Iterator
-
-import typer
+from typing import TYPE_CHECKING
 
 from backstay.errors import BackstayError
+
+if TYPE_CHECKING:
+    import typer
 
 FAILED = 1
 INTERRUPTED = 130
@@ -42,9 +44,14 @@ MODULES = dict.fromkeys(("approve", "pause", "resume", "retry", "rollback"), "as
 A module has a typer `app`, or a function of the command's name.
 """
 
+LEAN = ["agent", "run"]
+"""The one command that runs on devices all the time, where typer and what comes with it would take too much memory."""
 
-def application(arguments: list[str]) -> typer.Typer:
+
+def application(arguments: list[str]) -> "typer.Typer":
     """The command line. Only the command that the arguments name is loaded, so that `--help` is quick."""
+    import typer
+
     app = typer.Typer(
         help="Release firmware, models and configuration to edge-AI fleets, and pull a bad release back.",
         no_args_is_help=True,
@@ -64,10 +71,13 @@ def application(arguments: list[str]) -> typer.Typer:
 def main() -> None:
     """Run the command line; an error that Backstay can name is one clear message and status 1."""
     try:
-        application(sys.argv[1:])()
+        if sys.argv[1:3] == LEAN:
+            importlib.import_module("backstay.cli.agent_run").main(sys.argv[3:])
+        else:
+            application(sys.argv[1:])()
     except* BackstayError as group:
         for error in _leaves(group):
-            typer.echo(f"error: {error}", err=True)
+            print(f"error: {error}", file=sys.stderr)
         sys.exit(FAILED)
     except* KeyboardInterrupt:
         sys.exit(INTERRUPTED)
@@ -81,7 +91,7 @@ def _not_loaded() -> None:
     raise AssertionError
 
 
-def _load(app: typer.Typer, name: str, summary: str) -> None:
+def _load(app: "typer.Typer", name: str, summary: str) -> None:
     module = importlib.import_module(f"backstay.cli.{MODULES.get(name, name)}")
     group: typer.Typer | None = getattr(module, "app", None)
     if group is not None:

@@ -1,0 +1,142 @@
+"""`backstay agent run`: follow a node's EdgeDevice, with no library but what the agent itself needs.
+
+The library of the other commands takes 17 MB, of the 60 that an agent may have; so its options are read by argparse.
+"""
+
+import argparse
+import asyncio
+import logging
+import shlex
+import signal
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from backstay.adapters.node.kubelet_health import HEALTHZ
+from backstay.adapters.oci.public_keys import load_keys
+from backstay.agent.assembly import Program, Settings, StaticPod, SystemImage
+from backstay.agent.commander import read_commander
+from backstay.agent.safety import FILE
+from backstay.agent.service import serve
+from backstay.core.quantities import bytes_of
+
+if TYPE_CHECKING:
+    from backstay.agent.assembly import Firmware
+
+DATA: Final = Path("/var/lib/backstay")
+MANIFESTS: Final = Path("/var/lib/rancher/k3s/agent/pod-manifests")
+KUBECONFIG: Final = Path("/var/lib/rancher/k3s/agent/kubelet.kubeconfig")
+COMMANDER: Final = Path("/etc/backstay/device")
+CTR: Final = "k3s ctr --namespace=k8s.io"
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+LONGEST_LEASE_SECONDS: Final = 86400
+
+
+class FirmwareKind(StrEnum):
+    """What `--firmware` takes."""
+
+    NONE = "none"
+    POD = "pod"
+    PROGRAM = "program"
+    SYSTEM = "system"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run until ended by SIGTERM or Ctrl-C."""
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    if asked.firmware is FirmwareKind.POD and not asked.pod:
+        parser.error("--firmware pod needs the name of the Pod: --pod NAME")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = Settings(
+        commander=read_commander(asked.commander),
+        node=asked.node or "",
+        data=asked.data,
+        firmware=_firmware(asked),
+        boot=BOOT_ID.read_text(encoding="ascii").strip(),
+        keys={} if asked.keys is None else load_keys(asked.keys),
+        headroom_bytes=asked.headroom,
+        safe_mode_file=asked.safe_mode_file,
+        inference_url=asked.inference_url,
+        lease_seconds=asked.lease_seconds,
+    )
+    asyncio.run(_until_ended(settings, asked.kubeconfig, asked.server))
+
+
+async def _until_ended(settings: Settings, kubeconfig: Path, server: str | None) -> None:
+    serving = asyncio.create_task(serve(settings, kubeconfig, server, lambda line: print(line, flush=True)))
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(ending, serving.cancel)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        logging.getLogger(__name__).info("the agent ended")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="backstay agent run",
+        description="Follow the node's EdgeDevice until ended by SIGTERM or Ctrl-C.",
+        allow_abbrev=False,
+    )
+    text = "Root-owned file with NAMESPACE/NAME of the one EdgeDevice that commands this node. [default: %(default)s]"
+    parser.add_argument("--commander", type=Path, metavar="PATH", default=COMMANDER, help=text)
+    parser.add_argument("--node", metavar="NAME", help="The node's own name. Absent: as its certificate says.")
+    text = "The kubelet's kubeconfig, whose identity the agent has. [default: %(default)s]"
+    parser.add_argument("--kubeconfig", type=Path, metavar="PATH", default=KUBECONFIG, help=text)
+    text = "URL of the API server. Absent: the kubeconfig's, on K3s a local balancer."
+    parser.add_argument("--server", metavar="URL", help=text)
+    text = "What the node's firmware is: a static Pod, a program, the whole system, or none. [default: %(default)s]"
+    parser.add_argument(
+        "--firmware", type=FirmwareKind, choices=tuple(FirmwareKind), default=FirmwareKind.NONE, help=text
+    )
+    text = "With --firmware pod: the kubelet's directory of static Pods. [default: %(default)s]"
+    parser.add_argument("--manifests", type=Path, metavar="PATH", default=MANIFESTS, help=text)
+    text = "With --firmware pod: the name of the one Pod that is changed."
+    parser.add_argument("--pod", metavar="NAME", help=text)
+    text = "With --firmware pod: where the kubelet says how it is; while it is not well, nothing begins."
+    parser.add_argument("--kubelet", metavar="URL", default=HEALTHZ, help=f"{text} [default: %(default)s]")
+    text = "With --firmware pod: containerd's client, to keep images of the fallback; empty: nothing keeps them."
+    parser.add_argument("--ctr", type=shlex.split, metavar="COMMAND", default=CTR, help=f"{text} [default: {CTR}]")
+    text = "Where the agent keeps its journal, artifacts, models and configs. [default: %(default)s]"
+    parser.add_argument("--data", type=Path, metavar="PATH", default=DATA, help=text)
+    text = "Directory of public keys that must have signed artifacts."
+    parser.add_argument("--keys", type=Path, metavar="PATH", help=text)
+    text = (
+        "Disk to keep free, by deleting versions that are only retained; of a small disk 5 %%. [default: %(default)s]"
+    )
+    parser.add_argument("--headroom", type=_bytes, metavar="BYTES", default="512Mi", help=text)
+    text = "While this file is there, the node is in safe mode; only root may write where it is. [default: %(default)s]"
+    parser.add_argument("--safe-mode-file", type=Path, metavar="PATH", default=FILE, help=text)
+    text = "Where the inference server speaks the Open Inference Protocol v2. [default: %(default)s]"
+    parser.add_argument("--inference-url", metavar="URL", default="http://127.0.0.1:8080", help=text)
+    text = "Silent for so long, the node counts as away; three times as often it is heard. [default: %(default)s]"
+    parser.add_argument("--lease-seconds", type=_lease_seconds, metavar="SECONDS", default=120, help=text)
+    return parser
+
+
+def _lease_seconds(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 3 <= int(text) <= LONGEST_LEASE_SECONDS):  # noqa: PLR2004 - a second each
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 3 to {LONGEST_LEASE_SECONDS}")
+    return int(text)
+
+
+def _bytes(text: str) -> int:
+    try:
+        return bytes_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _firmware(asked: argparse.Namespace) -> "Firmware | None":
+    kind: FirmwareKind = asked.firmware
+    match kind:
+        case FirmwareKind.NONE:
+            return None
+        case FirmwareKind.PROGRAM:
+            return Program()
+        case FirmwareKind.SYSTEM:
+            return SystemImage()
+        case FirmwareKind.POD:
+            return StaticPod(asked.manifests, asked.pod, asked.kubelet, tuple(asked.ctr))
