@@ -74,6 +74,8 @@ class Node:
     safe_mode_file: Path = FILE
     mandate: Mandate | None = None
     safety: Safety = field(init=False)
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the journal is read, and what is there has been looked at."""
     _orders: StandingOrders | None = None
     proving: Proving = field(init=False)
     _reader: OrdersReader = field(init=False)
@@ -145,6 +147,7 @@ class Node:
             await self.at_start()
         await self.machine.start()
         await self.safety.begin()
+        self.started.set()
         try:
             await self._run()
         except asyncio.CancelledError:
@@ -320,7 +323,7 @@ class Node:
     async def _publish(self) -> None:
         """Write the status whenever it differs; answers at once, the rest with some distance."""
         while True:
-            await asyncio.sleep(TICK_SECONDS / 4)
+            await asyncio.sleep(TICK_SECONDS / 4 if self.machine.in_flight else TICK_SECONDS)
             mandate = self.mandate
             if mandate is None or self.clock.monotonic() < self._next_write:
                 continue

@@ -52,7 +52,7 @@ async def serve(settings: Settings, kubeconfig: Path, server: str | None, announ
             node = assemble(settings, client, session, clock)
             announce(f"agent of {settings.node} follows {settings.commander.namespace}/{settings.commander.name}")
             async with asyncio.TaskGroup() as tasks:
-                others = [tasks.create_task(_renewals(identity, tls)), tasks.create_task(_watchdog())]
+                others = [tasks.create_task(_renewals(identity, tls)), tasks.create_task(_watchdog(node.started))]
                 if isinstance(settings.firmware, Program):
                     supervisor = Supervisor(settings.data / Plane.FIRMWARE / "current")
                     others.append(tasks.create_task(supervisor.run()))
@@ -131,8 +131,9 @@ def notify(state: str) -> None:
                 log.warning("systemd does not hear: %s", error)
 
 
-async def _watchdog() -> None:
+async def _watchdog(started: asyncio.Event) -> None:
     """Tell systemd that the loop turns; one that hangs is killed, and the next agent goes on from the journal."""
+    await started.wait()
     notify("READY=1")
     patience = int(os.environ.get("WATCHDOG_USEC", "0")) / 1_000_000
     while patience > 0:

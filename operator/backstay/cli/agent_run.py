@@ -103,9 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, metavar="PATH", default=DATA, help=text)
     text = "Directory of public keys that must have signed artifacts."
     parser.add_argument("--keys", type=Path, metavar="PATH", help=text)
-    text = (
-        "Disk to keep free, by deleting versions that are only retained; of a small disk 5 %%. [default: %(default)s]"
-    )
+    text = "Disk to keep free, by deleting what is only retained; of a small disk 5 %%. [default: %(default)s]"
     parser.add_argument("--headroom", type=_bytes, metavar="BYTES", default="512Mi", help=text)
     text = "While this file is there, the node is in safe mode; only root may write where it is. [default: %(default)s]"
     parser.add_argument("--safe-mode-file", type=Path, metavar="PATH", default=FILE, help=text)

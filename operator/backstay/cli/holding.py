@@ -153,7 +153,8 @@ def _pairs(texts: list[str], option: str) -> dict[str, str]:
 def _end(now: datetime, lasts: str) -> str:
     from pydantic import TypeAdapter, ValidationError
 
-    from backstay.api.scalars import Duration, parse_duration
+    from backstay.api.durations import parse_duration
+    from backstay.api.scalars import Duration
     from backstay.errors import Refused
 
     try:
