@@ -14,7 +14,7 @@ help:
 	@echo 'make test     every test except the long ones'
 	@echo 'make check    lint, formatting, types, layers, generated files'
 	@echo 'make faults   the long fault tests, the laws and the fuzz with ten times as many examples'
-	@echo 'make bench    what decisions, a bridge and 10,000 devices take in time, memory and writes;'
+	@echo 'make bench    what decisions, a bridge, an agent and 10,000 devices take in time, memory and writes;'
 	@echo '              SIZES="1000 1000000" for other fleets'
 	@echo 'make mutants  which changes to the decision core no test notices; MODULE=gates for a part of it'
 	@echo 'make format   put all code into its format'
@@ -47,6 +47,7 @@ bench: setup-benchmarks
 	@$(VENV)/python -m tests.scale $(SIZES)
 	@$(VENV)/python -m tests.scale.gateway
 	@$(VENV)/python -m tests.scale.devices
+	@$(VENV)/python -m tests.scale.agent
 	@$(VENV)/python -m tests.scale.release 10000
 
 mutants: setup

@@ -143,6 +143,19 @@ class Sandbox:
         )
         return kubeconfig
 
+    def node_kubeconfig(self, name: str) -> Path:
+        """Write a kubeconfig as a kubelet has it, with files of certificates, for a node that runs nothing.
+
+        Raises `Refused` if the cluster is not the sandbox's own.
+        """
+        if self._credentials is None:
+            raise Refused(f"{self.api_url} is no cluster of the sandbox's own, which alone signs for nodes")
+        pair = self._credentials.authority.issue(f"bare-{name}", f"system:node:{name}", organizations=["system:nodes"])
+        user = {"client-certificate": str(pair.certificate), "client-key": str(pair.key)}
+        kubeconfig = self._places.identities / f"node-{name}.kubeconfig"
+        _write_kubeconfig(kubeconfig, components.kubeconfig(self.api_url, self.ca, user))
+        return kubeconfig
+
     async def add_node(self, name: str) -> Node:
         """Add a node to the cluster, with a kubelet and a containerd of its own, and wait until it is Ready.
 
