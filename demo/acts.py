@@ -1,5 +1,6 @@
-"""The six acts: what a person does, what must come of it, and the words before and after."""
+"""The seven acts: what a person does, what must come of it, and the words before and after."""
 
+import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +14,7 @@ from demo.stage import Stage
 HELD_CUSTOMER: Final = "borealis"
 LONG_SECONDS: Final = 150.0
 SHORT_SECONDS: Final = 60.0
+API_SERVER: Final = "kube-apiserver"
 
 Look = Callable[[str], Awaitable[None]]
 """Let the checker look in the middle of an act, under a name."""
@@ -25,6 +27,8 @@ class Hands:
     stage: Stage
     narrator: Narrator
     look: Look
+    plan: str = resources.PLAN
+    """The one that the act is about."""
 
     async def apply(self, name: str, *objects: resources.Json) -> None:
         """Apply, and tell the command."""
@@ -32,7 +36,7 @@ class Hands:
 
     async def until(self, what: str, holds: Callable[[Scene], bool], seconds: float) -> Scene:
         """Look on until it holds, telling what happens meanwhile."""
-        return await self.stage.until(what, holds, self.narrator.see, seconds)
+        return await self.stage.until(what, holds, self.narrator.see, seconds, self.plan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Act:
     play: Callable[[Hands], Awaitable[None]]
     closing: str
     """What was shown."""
+    plan: str = resources.PLAN
+    """The one that it is about."""
 
 
 async def first_release(hands: Hands) -> None:
@@ -104,6 +110,30 @@ async def stopped_customer(hands: Hands) -> None:
     hands.narrator.command(await hands.stage.kubectl(*command))
     await hands.until("the rest", _everyone_confirmed, SHORT_SECONDS)
     hands.narrator.say("the hold is lifted, and they have followed")
+
+
+async def server_away(hands: Hands) -> None:
+    """Two Linux nodes get a wrong model, and the API server is stopped while they have it on trial."""
+    stage, wrong = hands.stage, hands.stage.artifacts.box_model_misquantised
+    objects = (resources.box_group(), resources.box_health_rule(), resources.box_plan(stage.artifacts.box_model))
+    await hands.apply("act-7-boxes", *objects)
+    await hands.until("the first model of the boxes", _in_phase("Succeeded"), SHORT_SECONDS)
+    await hands.apply("act-7-plan", resources.box_plan(wrong))
+    await hands.until("the wrong model on its way", _in_phase("Rolling"), SHORT_SECONDS)
+    await stage.boxes_tell(f"{wrong.version}: PendingConfirm", SHORT_SECONDS)
+    stage.sandbox.send(API_SERVER, signal.SIGSTOP)
+    try:
+        hands.narrator.say(
+            f"both boxes have model {wrong.version} on trial; now the API server is stopped, and answers nobody"
+        )
+        await stage.boxes_tell(f"{wrong.version}: RolledBack", SHORT_SECONDS)
+        for box in stage.boxes:
+            hands.narrator.say(f"{box.name} has gone back by itself: {box.told(f'{wrong.version}: RolledBack')}")
+        await hands.look("7-between")
+    finally:
+        stage.sandbox.send(API_SERVER, signal.SIGCONT)
+    hands.narrator.say("the API server goes on, and hears of it")
+    await hands.until("the return of the boxes", _in_phase("RolledBack"), SHORT_SECONDS)
 
 
 def _in_phase(phase: str) -> Callable[[Scene], bool]:
@@ -169,4 +199,20 @@ ACTS: Final = (
         "Nothing new started on the held cameras while the others got the config; once the hold was lifted, the rest "
         "caught up through their rings.",
     ),
+    Act(
+        7,
+        "A wrong model, and nobody to ask",
+        "Two boxes stand at an assembly line: Linux nodes, each with a kubelet of its own and a Pod that serves a "
+        "digit model by the Open Inference Protocol. Model 3.1.0 has its zero points reversed again, but it came with "
+        "golden samples. While the boxes try it, the API server is stopped.",
+        server_away,
+        "Each box replayed the samples, found the model wrong, and went back in its window with nobody to ask; the "
+        "operator learned of it afterwards, rolled the plan back and froze the model.",
+        resources.BOX_PLAN,
+    ),
 )
+
+
+def acts_on(stage: Stage) -> tuple[Act, ...]:
+    """The acts that this machine can play: the last one takes Linux nodes."""
+    return ACTS if stage.boxes else tuple(act for act in ACTS if act.plan != resources.BOX_PLAN)

@@ -13,12 +13,15 @@ from backstay.adapters.oci.push import push_artifact
 from backstay.adapters.oci.registry import OciRegistry
 from backstay.adapters.oci.transport import Transport
 from backstay.core.classes import ESP32
+from backstay.core.needs import ServedAs
 from backstay.core.planes import ContentDigest, Plane
 from backstay.ports.registry import Registry, Repository
 from demo import config, model
+from demo.digit_server import MODEL
 from demo.firmware.build import Behaviour, build_firmware
 
 PROJECT: Final = "vision"
+RK3566: Final = "rk3566"
 # Firmware before 1.0.0 has another runtime; 9.0.0 and later models exist in nobody's registry.
 MODEL_REQUIRES: Final = {"firmware": ">=1.0.0,<3.0.0"}
 
@@ -37,6 +40,7 @@ class Artifact:
     content: ContentDigest
     """The digest of the payload, as devices report it."""
     requires: dict[str, str] = field(default_factory=dict, hash=False)
+    device_class: str = ESP32.name
     accuracy: float | None = None
     """For a model: the share of the held-out digits that it recognises."""
     behaviour: Behaviour = Behaviour.SOUND
@@ -58,6 +62,8 @@ class Artifacts:
     config_first: Artifact
     config_next: Artifact
     config_needing_unknown_model: Artifact
+    box_model: Artifact
+    box_model_misquantised: Artifact
     held_out: Path
     """An .npz with `x` uint8[n, 64] and `y`: the digits on which devices measure their accuracy."""
 
@@ -86,6 +92,8 @@ async def make_artifacts(registry: str, workdir: Path, progress: Progress = lamb
             config_first=await release.config(config.FIRST),
             config_next=await release.config(config.NEXT),
             config_needing_unknown_model=await release.config(config.NEEDS_UNKNOWN_MODEL),
+            box_model=await release.model(model.FOR_BOXES, {}, RK3566),
+            box_model_misquantised=await release.model(model.MISQUANTISED_FOR_BOXES, {}, RK3566),
             held_out=await asyncio.to_thread(model.write_held_out, workdir / "held-out.npz"),
         )
 
@@ -102,11 +110,18 @@ class _Releaser:
         file = await asyncio.to_thread(build_firmware, version, behaviour, self.workdir / f"firmware-{version}.bin")
         return await self._push(Plane.FIRMWARE, version, file, behaviour=behaviour)
 
-    async def model(self, recipe: model.Recipe, requires: dict[str, str]) -> Artifact:
+    async def model(self, recipe: model.Recipe, requires: dict[str, str], device_class: str = ESP32.name) -> Artifact:
         self.progress(f"model {recipe.version}: training")
         trained = await asyncio.to_thread(model.train_model, recipe)
         file = self._write(f"model-{recipe.version}.bin", trained.data)
-        return await self._push(Plane.MODEL, recipe.version, file, requires, accuracy=trained.accuracy)
+        samples = None
+        if device_class != ESP32.name:
+            golden = await asyncio.to_thread(model.golden_samples, recipe)
+            samples = self._write(f"samples-{recipe.version}.json", golden)
+        return await self._push(
+            Plane.MODEL, recipe.version, file, requires, accuracy=trained.accuracy, samples=samples,
+            device_class=device_class,
+        )  # fmt: skip
 
     async def config(self, version: config.Config) -> Artifact:
         file = self._write(f"config-{version.version}.json", version.data)
@@ -123,16 +138,19 @@ class _Releaser:
         schema: Path | None = None,
         accuracy: float | None = None,
         behaviour: Behaviour = Behaviour.SOUND,
+        samples: Path | None = None,
+        device_class: str = ESP32.name,
     ) -> Artifact:
         requires = requires or {}
+        served = None if samples is None else ServedAs(MODEL, version)
         described = await push_artifact(
             self.registry,
             Repository.parse(f"{self.host}/{PROJECT}/{plane}"),
-            NewArtifact(plane, version, ESP32.name, file, requires, schema),
+            NewArtifact(plane, version, device_class, file, requires, schema, samples=samples, served=served),
             lambda step: self.progress(f"{plane} {version}: {step}"),
         )
         reference = str(described.reference)
-        return Artifact(plane, version, file, reference, described.content, requires, accuracy, behaviour)
+        return Artifact(plane, version, file, reference, described.content, requires, device_class, accuracy, behaviour)
 
     def _write(self, name: str, data: bytes) -> Path:
         file = self.workdir / name

@@ -5,6 +5,7 @@ One of them is exported wrongly on purpose. Quantisation tools disagree on the s
 full speed and is wrong.
 """
 
+import json
 import warnings
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -50,6 +51,10 @@ FACTORY: Final = Recipe("0.9.0", hidden=8, epochs=8)
 FIRST: Final = Recipe("1.0.0", hidden=16, epochs=8)
 BETTER: Final = Recipe("1.1.0", hidden=96, epochs=60)
 MISQUANTISED: Final = Recipe("1.2.0", hidden=96, epochs=60, zero_point=ZeroPoint.ADDED)
+# Of the boxes; what is frozen for cameras is frozen by its bytes, for everybody.
+FOR_BOXES: Final = Recipe("3.0.0", hidden=32, epochs=30)
+MISQUANTISED_FOR_BOXES: Final = Recipe("3.1.0", hidden=32, epochs=30, zero_point=ZeroPoint.ADDED)
+GOLDEN: Final = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,6 +109,20 @@ def train_model(recipe: Recipe) -> DigitModel:
     layers = [_quantised(w.T, b) for w, b in zip(classifier.coefs_, classifier.intercepts_, strict=True)]
     data = pack_model([_exported(layer, recipe.zero_point) for layer in layers])
     return DigitModel(recipe.version, data, accuracy(data))
+
+
+def golden_samples(recipe: Recipe) -> bytes:
+    """Held-out digits with what the model answers as it was trained, however it was exported; as probes read them."""
+    trained = load_model(train_model(replace(recipe, zero_point=ZeroPoint.SUBTRACTED)).data)
+    pixels = held_out_digits().x[:GOLDEN]
+    samples = [
+        {
+            "inputs": [{"name": "pixels", "shape": [1, len(one)], "datatype": "UINT8", "data": one.tolist()}],
+            "outputs": [{"name": "digit", "data": [int(digit)]}, {"name": "probability", "data": [float(probability)]}],
+        }
+        for one, digit, probability in zip(pixels, *trained.classify(pixels), strict=True)
+    ]
+    return json.dumps({"tolerances": {"probability": {"absolute": 0.01}}, "samples": samples}).encode()
 
 
 def accuracy(model: bytes) -> float:

@@ -5,6 +5,7 @@ from typing import Any, Final
 import yaml
 
 from demo.artifacts import Artifact
+from demo.boxes import LABELS
 from demo.fleet import NAMESPACE
 
 Json = dict[str, Any]
@@ -14,6 +15,10 @@ PLAN: Final = "vision"
 GROUP: Final = "digit-cameras"
 RULE: Final = "inference"
 HOLD: Final = "stock-taking"
+BOX_PLAN: Final = "assembly-line"
+BOX_GROUP: Final = "digit-boxes"
+BOX_RULE: Final = "box-inference"
+BOX_WINDOW: Final = "6s"
 LOWEST_ACCURACY: Final = "0.80"
 PERSON: Final = "release-engineer"
 AUDITOR: Final = "auditor"
@@ -81,6 +86,35 @@ def plan(*versions: Artifact, rehearses: bool = False) -> Json:
         "stabilityWindow": "2s",
     }
     return _object("ReleasePlan", PLAN, spec)
+
+
+def box_group() -> Json:
+    """Both boxes of the assembly line."""
+    return _object("DeviceGroup", BOX_GROUP, {"selector": {"matchLabels": LABELS}})
+
+
+def box_health_rule() -> Json:
+    """What a box asks of itself before it confirms a model; nobody but the box is needed for it."""
+    probes = [
+        {"name": "served", "kind": "InferenceReady", "blames": ["model"]},
+        {"name": "replay", "kind": "SampleReplay", "minAgreement": "95%", "maxLatency": "500ms", "blames": ["model"]},
+    ]
+    return _object("HealthRule", BOX_RULE, {"probes": probes})
+
+
+def box_plan(model: Artifact) -> Json:
+    """A model for the boxes, both at once."""
+    spec = {
+        "groups": [BOX_GROUP],
+        "versions": {"model": {"version": model.version, "artifact": model.reference}},
+        "health": [BOX_RULE],
+        "rings": [{"name": "line", "size": "100%", "soak": "1s", "inFlight": "100%"}],
+        "deadlines": {"model": "60s"},
+        "confirmWindow": {"model": BOX_WINDOW},
+        "rollback": {"verify": "2s"},
+        "stabilityWindow": "1s",
+    }
+    return _object("ReleasePlan", BOX_PLAN, spec)
 
 
 def hold(customer: str) -> Json:

@@ -331,6 +331,53 @@ def never_followed(evidence: Evidence) -> Evidence:
     return _with_history(evidence, orders=orders)
 
 
+@asynccontextmanager
+async def switched_over_on_disk(stage: Stage, evidence: Evidence) -> AsyncIterator[None]:
+    """Let a box use the wrong model after all."""
+    del evidence
+    models = stage.boxes[0].data / "model"
+    before = (models / "current").readlink()
+    generations = sorted((models / "generations").iterdir(), key=lambda one: int(one.name))
+    wrong = next(one for one in generations if b"3.1.0" in (one / "current" / "release.json").read_bytes())
+    _point(models / "current", wrong.relative_to(models))
+    try:
+        yield
+    finally:
+        _point(models / "current", before)
+
+
+def _point(link: Path, target: Path) -> None:
+    """As the store does it: one rename."""
+    new = link.with_name("sabotage")
+    new.symlink_to(target)
+    new.rename(link)
+
+
+def never_stopped(evidence: Evidence) -> Evidence:
+    """The API server was at work all the time."""
+    return replace(evidence, between=replace(_between(evidence), server="S"))
+
+
+def back_afterwards(evidence: Evidence) -> Evidence:
+    """While the API server was stopped, the boxes still had the wrong model."""
+    between = _between(evidence)
+    boxes = {name: replace(found, serves=["3.1.0"]) for name, found in between.boxes.items()}
+    return replace(evidence, between=replace(between, boxes=boxes))
+
+
+def told_afterwards(evidence: Evidence) -> Evidence:
+    """While the API server was stopped, the journals did not say yet that the boxes were back."""
+    between = _between(evidence)
+    boxes = {name: replace(found, journal=[]) for name, found in between.boxes.items()}
+    return replace(evidence, between=replace(between, boxes=boxes))
+
+
+def another_reason(evidence: Evidence) -> Evidence:
+    """What failed was not the replay."""
+    answers = [replace(one, reason="ProbeFailed: served") for one in evidence.history.answers]
+    return _with_history(evidence, answers=answers)
+
+
 def _between(evidence: Evidence) -> Moment:
     if evidence.between is None:
         message = "the act has no moment in between"
@@ -364,6 +411,10 @@ ON_SYSTEMS: Final = (
     OnSystems(5, "nothing was ordered", assigned),
     OnSystems(5, "nothing shipped", flipped(in_unused_flash)),
     OnSystems(6, "every device runs the release", flipped(in_running_config)),
+    OnSystems(7, "every box serves the model from before", switched_over_on_disk),
+    OnSystems(7, "model 3.1.0 is frozen by digest", without_hold("model")),
+    OnSystems(7, "a person is paged", silenced),
+    OnSystems(7, "no camera was touched", flipped(in_unused_flash)),
 )
 ON_EVIDENCE: Final = (
     OnEvidence(1, "every device runs the release", half_unseen),
@@ -394,4 +445,10 @@ ON_EVIDENCE: Final = (
     OnEvidence(6, "lifted, they caught up", never_followed),
     OnEvidence(6, "no firmware restarted", restarted),
     OnEvidence(6, "the plan succeeded", other_way("Rolling")),
+    OnEvidence(7, "replaying golden samples found it", another_reason),
+    OnEvidence(7, "they went back with no API server", never_stopped),
+    OnEvidence(7, "they went back with no API server", back_afterwards),
+    OnEvidence(7, "they went back with no API server", told_afterwards),
+    OnEvidence(7, "the plan ended RolledBack", other_way("Rolling", "RollingBack", "Unresolved")),
+    OnEvidence(7, "no camera was touched", with_order),
 )

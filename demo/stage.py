@@ -16,6 +16,7 @@ from backstay.sandbox import Sandbox
 from backstay.sandbox.build import kubernetes_binaries
 from demo import resources
 from demo.artifacts import Artifacts, make_artifacts
+from demo.boxes import NAMES, Box, add_boxes, document, roles, start_agents
 from demo.devices import FLASH, write_fleets
 from demo.fleet import NAMESPACE, REGIONS, Camera
 from demo.processes import Processes, free_port
@@ -28,8 +29,8 @@ REPOSITORY: Final = Path(__file__).parent.parent
 MANIFESTS: Final = REPOSITORY / "manifests"
 LOOK_SECONDS: Final = 0.4
 READY_SECONDS: Final = 60.0
-LEASE_SECONDS: Final = 10
-"""Long enough that a machine which is busy with other things does not cost the operator its lease."""
+LEASE_SECONDS: Final = 60
+"""Long enough that neither a busy machine nor an API server that is away for a while costs the operator its lease."""
 OPERATOR: Final = ("backstay-system", "backstay-operator")
 
 
@@ -50,6 +51,8 @@ class Stage:
     """The kubeconfig of somebody who releases; no administrator."""
     client: KubeClient
     """The same person's eyes."""
+    boxes: tuple[Box, ...]
+    """The Linux nodes; none where this machine cannot have any."""
     context: Path
     """What the checker needs to find everything."""
 
@@ -65,10 +68,10 @@ class Stage:
         await self.sandbox.kubectl(*arguments, kubeconfig=self.person)
         return f"kubectl {shlex.join(argument.removeprefix(f'{REPOSITORY}/') for argument in arguments)}"
 
-    async def scene(self) -> Scene:
-        """The plan as it stands now."""
+    async def scene(self, plan: str = resources.PLAN) -> Scene:
+        """A plan as it stands now."""
         try:
-            return scene_of(await self.client.get(RELEASE_PLANS, resources.PLAN, NAMESPACE))
+            return scene_of(await self.client.get(RELEASE_PLANS, plan, NAMESPACE))
         except NotFound:
             return Scene()
 
@@ -77,8 +80,28 @@ class Stage:
         pages = self.client.list_pages(EDGE_DEVICES, NAMESPACE)
         return [device async for page in pages for device in page.items]
 
+    async def boxes_tell(self, words: str, seconds: float) -> None:
+        """Wait until the journals of all boxes have these words; no server is asked.
+
+        Raises:
+            StoryStuck: they had not within the time.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                while not all(box.told(words) for box in self.boxes):
+                    self.processes.check()
+                    await asyncio.sleep(LOOK_SECONDS / 4)
+        except TimeoutError as error:
+            stuck = f"not every box said {words!r} within {seconds:.0f} s; logs: {self.processes.logs}"
+            raise StoryStuck(stuck) from error
+
     async def until(
-        self, what: str, holds: Callable[[Scene], bool], see: Callable[[Scene], None], seconds: float
+        self,
+        what: str,
+        holds: Callable[[Scene], bool],
+        see: Callable[[Scene], None],
+        seconds: float,
+        plan: str = resources.PLAN,
     ) -> Scene:
         """Look on until something holds.
 
@@ -92,7 +115,7 @@ class Stage:
                     await asyncio.sleep(LOOK_SECONDS)
                     self.processes.check()
                     self.sandbox.check()
-                    scene = await self.scene()
+                    scene = await self.scene(plan)
                     see(scene)
         except TimeoutError as error:
             stands = (
@@ -116,20 +139,26 @@ async def set_up(directory: Path, cameras: tuple[Camera, ...], tell: Tell, *, ke
         key = secrets.token_hex(32)
         async with asyncio.TaskGroup() as tasks:
             made = tasks.create_task(make_artifacts(sandbox.registry, directory / "artifacts", _what_takes_long(tell)))
+            added = tasks.create_task(add_boxes(sandbox, directory, tell))
             await _prepare_cluster(sandbox, cameras, key)
             await _start_operator(sandbox, processes)
             bridges = await _start_bridges(sandbox, processes, directory)
-        artifacts = made.result()
+        artifacts, found = made.result(), added.result()
+        if found:
+            template = (MANIFESTS / "tenant" / "node-rbac.yaml").read_text(encoding="utf-8")
+            await sandbox.apply("\n---\n".join((roles(template), resources.documents(*map(document, NAMES)))))
+            start_agents(found, processes)
         tell(f"{len(tuple(artifacts))} artifacts were compiled, trained and pushed to {sandbox.registry}")
         for name, fleet in write_fleets(directory, cameras, artifacts, bridges, key.encode()).items():
             processes.start(name, "esp32", "simulate", "--fleet", str(fleet), "--directory", str(directory / FLASH))
         person = await sandbox.service_account_kubeconfig(NAMESPACE, resources.PERSON)
         async with KubeClient.connect(person, field_manager="demo") as client:
-            context = await _write_context(sandbox, directory, artifacts)
-            stage = Stage(directory, sandbox, artifacts, cameras, processes, person, client, context)
+            context = await _write_context(sandbox, directory, artifacts, found)
+            stage = Stage(directory, sandbox, artifacts, cameras, processes, person, client, found, context)
             await _until_reachable(stage)
             tell(
-                f"operator, {len(bridges)} bridges and {len(cameras)} cameras are at work, under accounts of their own"
+                f"operator, {len(bridges)} bridges, {len(cameras)} cameras and {len(found)} Linux nodes are at work, "
+                f"under accounts of their own"
             )
             yield stage
 
@@ -189,7 +218,7 @@ async def _start_operator(sandbox: Sandbox, processes: Processes) -> None:
     )  # fmt: skip
 
 
-async def _write_context(sandbox: Sandbox, directory: Path, artifacts: Artifacts) -> Path:
+async def _write_context(sandbox: Sandbox, directory: Path, artifacts: Artifacts, boxes: tuple[Box, ...]) -> Path:
     auditor = await sandbox.service_account_kubeconfig(NAMESPACE, resources.AUDITOR)
     files: dict[str, dict[str, str]] = {}
     for each in artifacts:
@@ -205,6 +234,8 @@ async def _write_context(sandbox: Sandbox, directory: Path, artifacts: Artifacts
         "flash": str(directory / FLASH),
         "artifacts": files,
         "evidence": str(directory / "evidence"),
+        "boxes": {box.name: {"data": str(box.data), "url": box.url} for box in boxes},
+        "box_plan": resources.BOX_PLAN,
     }
     file = directory / "checker.json"
     file.write_text(json.dumps(context, indent=1), encoding="utf-8")

@@ -15,7 +15,7 @@ from backstay.errors import BackstayError, Refused
 from backstay.sandbox import detached
 from backstay.sandbox.build import kubernetes_binaries
 from backstay.sandbox.state import State
-from demo.acts import ACTS, Act, Hands
+from demo.acts import Act, Hands, acts_on
 from demo.fleet import NAMESPACE, SIZE, cameras
 from demo.narrator import Narrator
 from demo.processes import end_earlier
@@ -45,7 +45,7 @@ async def tell_story(console: Console, directory: Path = DIRECTORY, *, keep: boo
         outcomes = await _play(stage, narrator)
         seconds = time.monotonic() - began
         write_report(directory / "report.json", outcomes, size, seconds)
-        _end(narrator, outcomes, size, seconds, directory)
+        _end(narrator, outcomes, size, seconds, directory, acts=len(acts_on(stage)))
         if keep:
             _look_around(narrator, stage)
     return all(outcome.held for outcome in outcomes)
@@ -66,7 +66,7 @@ async def clear(directory: Path) -> None:
     """End what an earlier demo left running, and take its files away."""
     await end_earlier(directory)
     await detached.finish(directory / "sandbox")
-    for name in ("evidence", "flash", "manifests"):
+    for name in ("boxes", "evidence", "flash", "manifests"):
         await asyncio.to_thread(shutil.rmtree, directory / name, ignore_errors=True)
     await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
 
@@ -75,7 +75,7 @@ async def _play(stage: Stage, narrator: Narrator) -> list[Outcome]:
     """Play until the end, or until an act does not hold: what follows would build on it."""
     outcomes: list[Outcome] = []
     await check(stage, "--look", "0")
-    for act in ACTS:
+    for act in acts_on(stage):
         outcomes.append(await play_act(stage, narrator, act))
         if not outcomes[-1].held:
             break
@@ -90,7 +90,7 @@ async def play_act(stage: Stage, narrator: Narrator, act: Act) -> Outcome:
         await check(stage, "--look", name)
 
     with narrator.watching():
-        await act.play(Hands(stage, narrator, look))
+        await act.play(Hands(stage, narrator, look, act.plan))
     facts = await check(stage, "--act", str(act.number))
     for finding in facts["findings"]:
         narrator.finding(finding["claim"], finding["facts"], held=finding["held"])
@@ -121,9 +121,9 @@ async def check(stage: Stage, *arguments: str) -> Json:
     return facts
 
 
-def _end(narrator: Narrator, outcomes: list[Outcome], size: int, seconds: float, directory: Path) -> None:
+def _end(narrator: Narrator, outcomes: list[Outcome], size: int, seconds: float, directory: Path, *, acts: int) -> None:
     failed = [outcome for outcome in outcomes if not outcome.held]
-    if failed or len(outcomes) < len(ACTS):
+    if failed or len(outcomes) < acts:
         narrator.headline("Not proved", "The checker does not confirm what was told.")
         for outcome in failed:
             claims = [finding["claim"] for finding in outcome.facts["findings"] if not finding["held"]]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 PLANES: Final = ("firmware", "model", "config")
+ACT_OF_BOXES: Final = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,10 @@ class Context:
     """The payload file of each plane and version."""
     evidence: Path
     """Where evidence is kept from act to act."""
+    boxes: dict[str, dict[str, str]]
+    """For each Linux node what its agent keeps (`data`), and where its Pod answers (`url`)."""
+    box_plan: str
+    """The plan of the boxes, which act 7 is about."""
 
     @classmethod
     def load(cls, file: Path) -> "Context":
@@ -42,7 +47,13 @@ class Context:
             flash=Path(said["flash"]),
             artifacts=said["artifacts"],
             evidence=Path(said["evidence"]),
+            boxes=said["boxes"],
+            box_plan=said["box_plan"],
         )
+
+    def plan_of(self, act: int) -> str:
+        """The plan that an act is about."""
+        return self.box_plan if act == ACT_OF_BOXES else self.plan
 
     def contents(self) -> dict[str, dict[str, str]]:
         """The content digest of each plane and version, from the artifacts' own bytes."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.checker.audit import Answer, History, HoldWrite, Order, PlanStatus, Silence
+from demo.checker.box import BoxBytes
 from demo.checker.flash import FlashBytes, PlaneBytes, SlotBytes
 
 Json = dict[str, Any]
@@ -25,6 +26,12 @@ class Moment:
     flash: dict[str, FlashBytes]
     alerts: list[Json]
     """What Alertmanager shows, silenced or not."""
+    boxes: dict[str, BoxBytes]
+    """What Linux nodes have on their disks."""
+    box_devices: dict[str, Json]
+    """Their EdgeDevices; `devices` are the cameras alone."""
+    server: str
+    """The state of the API server's process; T is stopped, and then nothing was asked of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,8 @@ class Evidence:
 def moment_from(said: Json) -> Moment:
     """Read a moment back from JSON."""
     flash = {device: _flash(found) for device, found in said["flash"].items()}
-    return Moment(**{**said, "flash": flash})
+    boxes = {name: BoxBytes(**found) for name, found in said["boxes"].items()}
+    return Moment(**{**said, "flash": flash, "boxes": boxes})
 
 
 def _flash(said: Json) -> FlashBytes:

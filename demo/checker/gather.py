@@ -8,9 +8,11 @@ import urllib.parse
 import urllib.request
 from datetime import UTC, datetime
 from math import isnan
+from pathlib import Path
 from typing import Any, Final
 
 from demo.checker.audit import History, read_history
+from demo.checker.box import STOPPED, read_box, server_state
 from demo.checker.context import Context
 from demo.checker.evidence import Evidence, Moment, Reading
 from demo.checker.flash import read_flash
@@ -23,24 +25,37 @@ class Unanswered(Exception):
     """A system did not answer, so nothing can be judged."""
 
 
-def look(context: Context) -> Moment:
-    """See how everything stands now."""
-    devices = {found["metadata"]["name"]: found for found in _objects(context, "edgedevices")}
-    plans = [found for found in _objects(context, "releaseplans") if found["metadata"]["name"] == context.plan]
+def look(context: Context, act: int = 0) -> Moment:
+    """See how everything stands, and the plan of an act; the boxes alone while the API server is stopped."""
+    boxes = {name: read_box(Path(found["data"]), found["url"]) for name, found in context.boxes.items()}
+    server = server_state(context.audit_log)
+    if server == STOPPED:
+        return Moment(_now(), {}, [], {}, {}, [], boxes, {}, server)
+    every = {found["metadata"]["name"]: found for found in _objects(context, "edgedevices")}
+    devices = {name: found for name, found in every.items() if name not in context.boxes}
+    plan = context.plan_of(act)
+    plans = [found for found in _objects(context, "releaseplans") if found["metadata"]["name"] == plan]
     return Moment(
-        at=datetime.now(UTC).isoformat(),
+        at=_now(),
         plan=plans[0] if plans else {},
         holds=_objects(context, "holds"),
         devices=devices,
         flash={name: read_flash(context.flash / f"{name}.flash") for name in sorted(devices)},
         alerts=_http(f"{context.alertmanager}/api/v2/alerts"),
+        boxes=boxes,
+        box_devices={name: every[name] for name in context.boxes},
+        server=server,
     )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 def gather(context: Context, act: int, before: Moment, between: Moment | None) -> Evidence:
     """Find out everything about an act that has just ended."""
-    after = look(context)
-    history = read_history(context.audit_log, context.namespace, context.plan, before.at, after.at)
+    after = look(context, act)
+    history = read_history(context.audit_log, context.namespace, context.plan_of(act), before.at, after.at)
     return Evidence(
         act=act,
         contents=context.contents(),

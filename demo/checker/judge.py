@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from demo.checker.box_claims import ACT_7
 from demo.checker.context import PLANES
 from demo.checker.evidence import Evidence, Moment
 from demo.checker.finding import Claim, Finding, phases, running_version, seconds_between
@@ -9,7 +10,15 @@ from demo.checker.release_claims import ACT_1, ACT_2
 from demo.checker.rollback_claims import ACT_3, ACT_4, seconds_to_recover
 from demo.checker.stop_claims import ACT_5, ACT_6
 
-CLAIMS: Final[dict[int, tuple[Claim, ...]]] = {1: ACT_1, 2: ACT_2, 3: ACT_3, 4: ACT_4, 5: ACT_5, 6: ACT_6}
+CLAIMS: Final[dict[int, tuple[Claim, ...]]] = {
+    1: ACT_1,
+    2: ACT_2,
+    3: ACT_3,
+    4: ACT_4,
+    5: ACT_5,
+    6: ACT_6,
+    7: ACT_7,
+}
 RECOVERIES: Final = frozenset({3, 4})
 
 

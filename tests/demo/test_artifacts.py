@@ -4,6 +4,7 @@ from pathlib import Path
 
 import aiohttp
 
+from backstay.adapters.node.probes.samples import GoldenSamples
 from backstay.adapters.oci.registry import OciRegistry
 from backstay.adapters.oci.transport import Transport
 from backstay.core.planes import VersionSet, unmet_requirements
@@ -17,10 +18,13 @@ async def test_make_artifacts_pushes_what_the_story_needs(tmp_path: Path) -> Non
         made = await make_artifacts(docker.host, tmp_path / "made", steps.append)
         async with aiohttp.ClientSession() as session:
             registry = OciRegistry(Transport(session))
-            described = {each: await registry.resolve(each.reference, "esp32") for each in made}
-    assert len(described) == len({each.content for each in made}) == 11
+            described = {each: await registry.resolve(each.reference, each.device_class) for each in made}
+    assert len(described) == len({each.content for each in made}) == 13
     assert all(found.content == each.content for each, found in described.items())
     assert any("training" in step for step in steps)
+    golden = [GoldenSamples.load(tmp_path / "made" / f"samples-{version}.json") for version in ("3.0.0", "3.1.0")]
+    assert golden[0] == golden[1], "what was trained is the same, whatever was exported"
+    assert all(described[each].samples is not None for each in (made.box_model, made.box_model_misquantised))
 
     def unmet(*artifacts: Artifact) -> list[str]:
         return [

@@ -113,7 +113,7 @@ def test_audit_reader_leaves_out_what_other_tenants_did(tmp_path: Path) -> None:
 
 
 def moment() -> Moment:
-    return Moment("2026-01-01T00:00:00+00:00", {}, [], {}, {}, [])
+    return Moment("2026-01-01T00:00:00+00:00", {}, [], {}, {}, [], {}, {}, "S")
 
 
 def evidence(tmp_path: Path, act: int) -> Evidence:
@@ -121,12 +121,13 @@ def evidence(tmp_path: Path, act: int) -> Evidence:
     log.write_text("", encoding="utf-8")
     history = read_history(log, "acme", "vision", moment().at, moment().at)
     versions = {
-        plane: {"1.0.0": "a", "1.1.0": "b", "1.2.0": "c", "2.0.0": "d"} for plane in ("firmware", "model", "config")
+        plane: {"1.0.0": "a", "1.1.0": "b", "1.2.0": "c", "2.0.0": "d", "3.0.0": "e", "3.1.0": "f"}
+        for plane in ("firmware", "model", "config")
     }
     return Evidence(act, versions, moment(), moment(), moment(), history, [], {}, {})
 
 
-@pytest.mark.parametrize("act", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("act", [1, 2, 3, 4, 6, 7])
 def test_checker_confirms_no_act_when_there_is_no_evidence(tmp_path: Path, act: int) -> None:
     assert not all_held(judge(evidence(tmp_path, act)))
 

@@ -4,10 +4,11 @@ import io
 
 from rich.console import Console
 
-from backstay.api import DeviceGroup, HealthRule, Hold, ReleasePlan
+from backstay.api import DeviceGroup, EdgeDevice, HealthRule, Hold, ReleasePlan
 from backstay.core.planes import ContentDigest, Plane
 from demo import resources
 from demo.artifacts import Artifact
+from demo.boxes import NAMES, document
 from demo.fleet import CUSTOMERS, REGIONS, cameras
 from demo.narrator import BAR_CELLS, Narrator, bar
 from demo.report import Outcome, ten_lines
@@ -106,6 +107,10 @@ def test_every_object_that_a_person_applies_is_one_that_our_models_accept() -> N
     assert DeviceGroup.model_validate(resources.group())
     assert HealthRule.model_validate(resources.health_rule())
     assert Hold.model_validate(resources.hold("borealis"))
+    assert ReleasePlan.model_validate(resources.box_plan(artifact)).spec.rings[0].name == "line"
+    assert DeviceGroup.model_validate(resources.box_group())
+    assert HealthRule.model_validate(resources.box_health_rule())
+    assert all(EdgeDevice.model_validate(document(name)) for name in NAMES)
 
 
 def test_summary_has_ten_lines_when_all_acts_have_passed() -> None:
@@ -117,7 +122,9 @@ def test_summary_has_ten_lines_when_all_acts_have_passed() -> None:
         "verdicts": [{"result": "Fail", "value": 0.29}],
     }
     recovered = {"secondsFromBadSignalToLastDeviceBack": 3.3}
-    outcomes = [Outcome("", {**facts, **recovered, "act": number}) for number in range(1, 7)]
+    outcomes = [Outcome("", {**facts, **recovered, "act": number}) for number in range(1, 8)]
     lines = ten_lines(outcomes, 60, 170.0)
     assert [line.split(".")[0] for line in lines] == [str(number) for number in range(1, 11)]
-    assert "0.29" in lines[3]
+    assert "0.29" in lines[2]
+    assert "with no API server to ask" in lines[8]
+    assert "because this machine cannot have any" in ten_lines(outcomes[:6], 60, 170.0)[8]
