@@ -18,7 +18,7 @@ from backstay.adapters.node.static_pod import StaticPodInstaller, StaticPodPlace
 from backstay.core.device import Cause, Order, Probe, Reason
 from backstay.core.devices import StepType
 from backstay.core.planes import ContentDigest, Plane, Release, Requirement, VersionRange
-from backstay.ports.installer import Effect, Installer
+from backstay.ports.installer import Beside, Effect, Installer
 from backstay.ports.registry import ArtifactDescription, Blob, ManifestDigest, Reference, Repository
 
 NEEDS = (Requirement(Plane.MODEL, VersionRange.parse(">=1.0.0")),)
@@ -184,7 +184,8 @@ def config_bench(root: Path) -> PlacedBench:
     return PlacedBench(root, settings, config_of, lambda disk: disk / "config" / "current" / "current" / "config.json")
 
 
-def _no_json(payload: Path, artifact: ArtifactDescription) -> Cause | None:
+def _no_json(payload: Path, artifact: ArtifactDescription, beside: Beside) -> Cause | None:
+    del beside
     try:
         json.loads(payload.read_bytes())
     except ValueError as error:
