@@ -18,7 +18,7 @@ help:
 	@echo '              SIZES="1000 1000000" for other fleets'
 	@echo 'make mutants  which changes to the decision core no test notices; MODULE=gates for a part of it'
 	@echo 'make format   put all code into its format'
-	@echo 'make setup    only what the others do first: packages, .venv, Go, Kubernetes (make setup-tests: cosign too)'
+	@echo 'make setup    only what the others do first: packages, .venv, Go, Kubernetes (make setup-tests: what tests need too)'
 	@echo 'make lock     pin the dependencies anew'
 	@echo 'make clean    delete what was made here; the cache outside stays'
 
@@ -74,6 +74,7 @@ generated: setup
 	$(VENV)/python -m backstay.bridge.openapi --check
 	$(VENV)/python scripts/import_graph.py --check
 	$(VENV)/python scripts/state_diagram.py --check
+	$(VENV)/python scripts/argocd_cm.py --check
 
 format: setup
 	$(VENV)/ruff check --fix-only

@@ -1,4 +1,4 @@
-"""What is built from source here: a Kubernetes for the sandbox, and the cosign that signs in the tests."""
+"""What is built from source here: a Kubernetes for the sandbox, and what the tests need of cosign and of Argo CD."""
 
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,16 @@ COSIGN: Final = GoModule(
     sources=("referrers-registry/main.go",),
 )
 
+ARGO_CD: Final = GoModule(
+    title="Argo CD's Lua engine",
+    directory=Path(__file__).parent / "argocd",
+    programs=("lua-engine",),
+    builder="make setup-tests",
+    upstream="github.com/argoproj/argo-cd/v3",
+    version_variable="github.com/argoproj/argo-cd/v3/common.version",
+    sources=("lua-engine/main.go",),
+)
+
 
 def kubernetes_binaries() -> Path:
     """The directory of the Kubernetes programs.
@@ -31,6 +41,14 @@ def kubernetes_binaries() -> Path:
     Raises `Refused` if they are not built yet.
     """
     return KUBERNETES.built()
+
+
+def lua_engine() -> Path:
+    """The program that runs scripts as Argo CD does.
+
+    Raises `Refused` if it is not built yet.
+    """
+    return ARGO_CD.built() / "lua-engine"
 
 
 def cosign_binaries() -> Path:

@@ -1,0 +1,27 @@
+local os = require("os")
+
+-- Whoever runs actions is this to the API server; the policy of Backstay demands that the request names it.
+local caller = "system:serviceaccount:argocd:argocd-server"
+
+local function ask(verb, ring)
+  if obj.metadata.annotations == nil then
+    obj.metadata.annotations = {}
+  end
+  -- A version of the object is asked about once; the same request again has another number.
+  local nonce = os.time() .. "-" .. (obj.metadata.resourceVersion or "0")
+  obj.metadata.annotations["backstay.dev/request"] = verb .. "@" .. obj.status.revision .. "/" .. ring .. "/" .. nonce
+  obj.metadata.annotations["backstay.dev/requested-by"] = caller
+end
+
+-- The ring that waits is the one after the ring that was reached; before the first, it is the first.
+local waiting = nil
+local reached = obj.status.phase == "Pending"
+for _, ring in ipairs(obj.status.rings) do
+  if reached then
+    waiting = ring.name
+    break
+  end
+  reached = ring.name == obj.status.ring
+end
+ask("approve", waiting or "-")
+return obj
