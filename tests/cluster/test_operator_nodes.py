@@ -10,7 +10,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from backstay.adapters.kube.client import EDGE_DEVICES, HEALTH_RULES, HOLDS, RELEASE_PLANS, KubeClient
+from backstay.core.devices import DeviceName
 from backstay.core.planes import Plane
+from backstay.core.rings import rank
 from backstay.sandbox import Sandbox
 from tests.cluster.agent_stage import Agent, push_for_node
 from tests.cluster.conftest import ROOT
@@ -68,11 +70,19 @@ async def test_release_reaches_every_node_and_a_bad_model_is_pulled_back_from_th
 ) -> None:
     good = await push_for_node(sandbox, tmp_path, Plane.MODEL, "1.0.0")
     bad = await push_for_node(sandbox, tmp_path, Plane.MODEL, "9.9.9")
-    windows = {"confirmWindow": {"model": "5s"}, "health": ["inference"]}
+    windows = {"confirmWindow": {"model": "5s"}, "health": ["inference"], "retain": "336h"}
+    last = max(NODES, key=lambda name: rank(f"{namespace}/vision", DeviceName(name)))
+    await kube.merge_patch(EDGE_DEVICES, last, {"spec": {"mode": "Safe"}}, namespace)
     async with running_operator(sandbox, tmp_path / "operator"):
         await kube.create(RELEASE_PLANS, plan("vision", good, **windows), namespace)
         release = Plan(kube, namespace, "vision")
+        status = await release.until(lambda found: [one["confirmed"] for one in found.get("rings", ())] == [1, 1], 60)
+        assert [(one["offline"], one["failed"]) for one in status["rings"]] == [(0, 0), (1, 0)]
+        assert nodes[last].file(Plane.MODEL) is None, "a node in safe mode is ordered nothing, and fails no ring"
+        await kube.merge_patch(EDGE_DEVICES, last, {"spec": {"mode": "Normal", "recover": 1}}, namespace)
         await release.reaches("Succeeded", 90)
+        desired = (await kube.get(EDGE_DEVICES, last, namespace))["spec"]["desired"]
+        assert desired["model"]["retain"] == "336h"
         served = {agent.file(Plane.MODEL) for agent in nodes.values()}
         assert served == {(tmp_path / "model-1.0.0").read_bytes()}
 
