@@ -30,7 +30,8 @@ from tests.contracts.installers import NEEDS, Delivery, delivery, digest_of, ins
 
 COMPATIBLE = "backstay-test-node"
 ATTEMPTS = 3
-SLOTS = {"A": "slot-a.img", "B": "slot-b.img"}
+SLOTS = {"A": "slot-a.img", "B": "slot-b.img", "R": "rescue.img"}
+RESCUE = "R"
 SLOT_BYTES = 512 * 1024
 
 
@@ -101,6 +102,7 @@ class RaucNode:
 
     root: Path
     slots: tuple[str, ...] = ("A", "B")
+    """With R, there is a recovery system too."""
     booted: str = "A"
     first: Release = field(init=False)
     signer: Signer = field(init=False)
@@ -249,7 +251,8 @@ class RaucNode:
 
     def _configure(self) -> None:
         groups = "".join(
-            f"[slot.rootfs.{number}]\ndevice={self.disk / SLOTS[slot]}\ntype=raw\nbootname={slot}\n"
+            f"[slot.{'rescue' if slot == RESCUE else 'rootfs'}.{number}]\n"
+            f"device={self.disk / SLOTS[slot]}\ntype=raw\nbootname={slot}\n"
             for number, slot in enumerate(self.slots)
         )
         self.configuration.write_text(
@@ -272,8 +275,10 @@ class RaucNode:
             data = image_of("1.0.0") if slot == self.booted else b""
             (self.disk / SLOTS[slot]).write_bytes(data.ljust(SLOT_BYTES, b"\0"))
         (self.disk / "env.bin").write_bytes(b"\0" * 0x8000)
-        defaults = self.root / "etc" / "defaults"
-        defaults.write_text(f"BOOT_ORDER=A\nBOOT_A_LEFT={ATTEMPTS}\nBOOT_B_LEFT=0\n", encoding="utf-8")
+        defaults, more = self.root / "etc" / "defaults", f" {RESCUE}" if RESCUE in self.slots else ""
+        defaults.write_text(
+            f"BOOT_ORDER=A{more}\nBOOT_A_LEFT={ATTEMPTS}\nBOOT_B_LEFT=0\nBOOT_R_LEFT={ATTEMPTS}\n", encoding="utf-8"
+        )
         subprocess.run(
             (self.root / "bin" / "fw_setenv", "-f", defaults, "-s", defaults), check=True, capture_output=True
         )

@@ -48,3 +48,6 @@ def test_reasons_say_what_ends_each_of_them() -> None:
         "the file /etc/backstay/safe-mode is there",
         "more than 5 starts in a row came to nothing; `backstay recover` ends it",
     )
+    assert reasons_for_safe_mode(ordered=False, file=None, starts=Starts(), rescued=True) == (
+        "the recovery system runs; `backstay recover` boots the one before",
+    )

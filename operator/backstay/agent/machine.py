@@ -40,7 +40,7 @@ from backstay.core.planes import ContentDigest, Plane, Release, VersionSet, unme
 from backstay.core.probing import OldFault
 from backstay.errors import Unavailable
 from backstay.ports.clock import Clock
-from backstay.ports.installer import ALONE, Beside, CannotInstall, Effect, Installer, Stoppable, Storage
+from backstay.ports.installer import ALONE, Beside, CannotInstall, Effect, Installer, Rescuable, Stoppable, Storage
 from backstay.ports.registry import ArtifactDescription
 
 MOST_STARTS: Final = 3
@@ -243,6 +243,33 @@ class Machine:
         """
         for installer in self._stoppable:
             await installer.go_on()
+
+    @property
+    def is_rescued(self) -> bool:
+        """Whether the node runs its recovery system."""
+        return any(found.is_rescue for found in self._storage.values())
+
+    async def rescue(self) -> None:
+        """Let the node boot its recovery system, if it has one and does not run it.
+
+        Raises:
+            Unavailable: something else would boot.
+        """
+        for installer in self._rescuable:
+            self.wants_reboot |= await installer.rescue() is Effect.AFTER_REBOOT
+
+    async def leave_rescue(self) -> None:
+        """Let the node boot the system that ran before, if its recovery system runs.
+
+        Raises:
+            Unavailable: something else would boot.
+        """
+        for installer in self._rescuable:
+            self.wants_reboot |= await installer.leave_rescue() is Effect.AFTER_REBOOT
+
+    @property
+    def _rescuable(self) -> list[Rescuable]:
+        return [installer for installer in self._installers.values() if isinstance(installer, Rescuable)]
 
     @property
     def _stoppable(self) -> list[Stoppable]:

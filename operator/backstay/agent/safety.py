@@ -3,7 +3,8 @@
 In safe mode the agent keeps itself and its connection, and nothing else: an open step is withdrawn, none begins (a
 return neither, because its probes would look at a workload that is stopped), and the workload is stopped as far as its
 installer can stop it, which is one rename that can be taken back. No version is lost, and a model or a config stays as
-it is.
+it is. A node that keeps starting for nothing boots its recovery system, if it has one: that runs an agent of its own,
+on the same `--data`.
 """
 
 import asyncio
@@ -54,7 +55,9 @@ class Safety:
         await self._remember(ordered=ordered)
         memory, is_there = self.machine.notebook.memory, await asyncio.to_thread(self.file.exists)
         file = str(self.file) if is_there else None
-        why = reasons_for_safe_mode(ordered=memory.ordered_safe, file=file, starts=memory.starts)
+        why = reasons_for_safe_mode(
+            ordered=memory.ordered_safe, file=file, starts=memory.starts, rescued=self.machine.is_rescued
+        )
         if why == self.why and self._is_settled:
             return
         if why != self.why:
@@ -63,6 +66,9 @@ class Safety:
         if why:
             await self.machine.cancel(undo=True)
             await self.machine.stop()
+            if memory.starts.gave_up and not self.machine.wants_reboot:
+                # What was on trial is left first, which may take a reboot of its own.
+                await self.machine.rescue()
         else:
             await self.machine.go_on()
         self._is_settled = True
@@ -78,6 +84,8 @@ class Safety:
             return False
         await self.machine.cancel(undo=True)
         memory = self.machine.notebook.memory
+        # Before it is noted as done: whoever is cut off here does all of it again.
+        await self.machine.leave_rescue()
         starts = replace(memory.starts, failed=0, gave_up=False)
         await self.machine.notebook.keep(replace(memory, recovered=number, frozen=(), starts=starts))
         forgotten = f", {len(memory.frozen)} frozen versions are forgotten" if memory.frozen else ""

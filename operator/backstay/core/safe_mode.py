@@ -4,6 +4,7 @@
     order     `spec.mode` of its EdgeDevice is Safe         Normal
     file      a file on its own disk, which root put there  removing it
     starts    `MOST_STARTS` starts in a row came to nothing `backstay recover`, and by nothing else
+    recovery  the node runs its recovery system             `backstay recover`, which boots the one before
 
 A start came to something once the agent has run for `STEADY`, and one that ended on purpose does not count. So nothing
 depends on the time of day, which a node without a battery does not know when it boots.
@@ -41,7 +42,7 @@ class Starts:
         return replace(self, failed=0)
 
 
-def reasons_for_safe_mode(*, ordered: bool, file: str | None, starts: Starts) -> tuple[str, ...]:
+def reasons_for_safe_mode(*, ordered: bool, file: str | None, starts: Starts, rescued: bool = False) -> tuple[str, ...]:
     """Why the node is in safe mode, each with what ends it; empty in normal operation."""
     found = []
     if ordered:
@@ -50,4 +51,6 @@ def reasons_for_safe_mode(*, ordered: bool, file: str | None, starts: Starts) ->
         found.append(f"the file {file} is there")
     if starts.gave_up:
         found.append(f"more than {MOST_STARTS} starts in a row came to nothing; `backstay recover` ends it")
+    if rescued:
+        found.append("the recovery system runs; `backstay recover` boots the one before")
     return tuple(found)

@@ -58,6 +58,8 @@ class Storage:
     """The number of the step that brought what runs, as long as it was not confirmed."""
     ended: int | None = None
     """The number of the last step whose trial was ended without the agent, as by a bootloader that gave up."""
+    is_rescue: bool = False
+    """What runs is the node's recovery system, which is no release."""
 
     @property
     def spare(self) -> frozenset[ContentDigest]:
@@ -148,5 +150,26 @@ class Stoppable(Protocol):
 
         Raises:
             Unavailable: it is stopped still.
+        """
+        ...
+
+
+@runtime_checkable
+class Rescuable(Protocol):
+    """An installer of the whole system whose node may have a recovery system, which is never updated."""
+
+    async def rescue(self) -> Effect:
+        """Let the recovery system boot next; at once, where there is none or it runs already.
+
+        Raises:
+            Unavailable: something else would boot.
+        """
+        ...
+
+    async def leave_rescue(self) -> Effect:
+        """Let the system that ran before boot next; at once, where the recovery system does not run.
+
+        Raises:
+            Unavailable: something else would boot.
         """
         ...

@@ -365,3 +365,63 @@ async def test_factory_image_is_nothing_known_when_nobody_said_what_it_is(node: 
         address=node.settings["address"],
     )
     assert (await plain.look()).running is None
+
+
+@pytest.fixture
+async def rescuable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RaucNode]:
+    """A node with a recovery system beside its two slots."""
+    made = RaucNode(tmp_path, slots=("A", "B", "R"))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    try:
+        await made.begin()
+        yield made
+    finally:
+        await made.end()
+
+
+async def test_recovery_slot_is_never_written_and_stands_in_nobodys_way(rescuable: RaucNode) -> None:
+    recovery = (rescuable.disk / "rescue.img").read_bytes()
+    for version, number in (("2.0.0", 2), ("3.0.0", 3)):
+        one = await on_trial(rescuable, version, number)
+        await rescuable.installer.confirm(one.order)
+        assert rescuable.truth() == version
+    assert (rescuable.disk / "rescue.img").read_bytes() == recovery
+    found = await rescuable.installer.look()
+    assert (found.running and found.running.version, found.fallback and found.fallback.version) == ("3.0.0", "2.0.0")
+
+
+async def test_node_boots_its_recovery_system_and_then_what_ran_before(rescuable: RaucNode) -> None:
+    one = await on_trial(rescuable)
+    await rescuable.installer.confirm(one.order)
+    before = await rescuable.installer.look()
+    assert await installer_of(rescuable).rescue() is Effect.AFTER_REBOOT
+    for _ in range(2 * ATTEMPTS):
+        await rescuable.reboot()
+        assert rescuable.booted == "R", "it waits for a person, however often it boots"
+    found = await rescuable.installer.look()
+    assert (found.is_rescue, found.running, found.fallback) == (True, None, None)
+    assert await installer_of(rescuable).rescue() is Effect.AT_ONCE
+    for step in (staged(rescuable, "3.0.0", 3), rescuable.installer.switch(one.order), rescuable.installer.fall_back()):
+        with pytest.raises(CannotInstall, match="the node runs its recovery system"):
+            await step
+    await rescuable.installer.trim(())
+    assert await installer_of(rescuable).leave_rescue() is Effect.AFTER_REBOOT
+    await rescuable.reboot()
+    assert (rescuable.truth(), await rescuable.installer.look()) == ("2.0.0", before)
+    assert await installer_of(rescuable).leave_rescue() is Effect.AT_ONCE
+
+
+async def test_node_leaves_the_recovery_system_that_the_bootloader_came_to_by_itself(rescuable: RaucNode) -> None:
+    rescuable.set_variable("BOOT_A_LEFT", "0")
+    await rescuable.reboot()
+    assert rescuable.booted == "R"
+    assert await installer_of(rescuable).leave_rescue() is Effect.AFTER_REBOOT
+    await rescuable.reboot()
+    assert rescuable.truth() == "1.0.0"
+
+
+async def test_node_without_a_recovery_system_stays_where_it_is(node: RaucNode) -> None:
+    assert await installer_of(node).rescue() is Effect.AT_ONCE
+    assert await installer_of(node).leave_rescue() is Effect.AT_ONCE
+    await node.reboot()
+    assert node.truth() == "1.0.0"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from backstay.adapters.node.boot_counters import BootCounters
+from backstay.adapters.node.durable import write_file
 from backstay.adapters.node.rauc_bundle import Bundle, read_bundle
 from backstay.adapters.node.rauc_service import Group, Mark, RaucService, Slots
 from backstay.adapters.node.releases import ReleaseStore, disk_errors, no_room_for
@@ -26,6 +27,7 @@ from backstay.ports.installer import ALONE, Beside, CannotInstall, Effect, Stora
 from backstay.ports.registry import ArtifactDescription
 
 INSTALL_WITHIN: Final = timedelta(minutes=30)
+RECOVERY_RUNS: Final = "the node runs its recovery system; `backstay recover` boots the one before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +108,8 @@ class RaucInstaller:
     async def look(self) -> Storage:
         """Ask RAUC, and read in the record which releases its slots hold."""
         slots, kept = await self._rauc.slots(), await asyncio.to_thread(self._kept)
-        if slots.booted is None:
-            return Storage(held=kept)
+        if slots.booted is None or slots.booted.is_recovery:
+            return Storage(held=kept, is_rescue=slots.booted is not None)
         node = await self._node(slots)
         running = node.running.release
         in_slots = {node.other.release.content} if node.other and node.other.release else set()
@@ -175,7 +177,12 @@ class RaucInstaller:
         Raises:
             Unavailable: it could not be made sure.
         """
-        running = (await self._node(await self._rauc.slots())).running
+        slots = await self._rauc.slots()
+        if slots.booted is not None and slots.booted.is_recovery:
+            # However it came to be booted, it must not use up its own tries while it waits for a person.
+            await self._rauc.mark(Mark.GOOD, slots.booted.root)
+            return
+        running = (await self._node(slots)).running
         if running.on_trial is None:
             await self._rauc.mark(Mark.GOOD, running.group.root)
             await self._make_sure_is_good(running.group)
@@ -195,16 +202,51 @@ class RaucInstaller:
         await self._leave(node.running, node.fallback)
         return Effect.AFTER_REBOOT
 
+    async def rescue(self) -> Effect:
+        """Let the recovery system boot next, where the bootloader knows one; and remember what ran before."""
+        slots = await self._rauc.slots()
+        if slots.recovery is None or slots.booted is None or slots.booted.is_recovery:
+            return Effect.AT_ONCE
+        with disk_errors("which system ran before the recovery system cannot be recorded"):
+            await asyncio.to_thread(write_file, self._left, slots.booted.root.name.encode())
+        await self._boot_next(slots.recovery)
+        return Effect.AFTER_REBOOT
+
+    async def leave_rescue(self) -> Effect:
+        """Let the system that ran before boot next, or another that the bootloader would boot if that is not known."""
+        slots = await self._rauc.slots()
+        if slots.booted is None or not slots.booted.is_recovery:
+            return Effect.AT_ONCE
+        with disk_errors("which system ran before the recovery system cannot be read"):
+            name = await asyncio.to_thread(lambda: self._left.read_text() if self._left.exists() else "")
+        # U-Boot comes to it by itself once no other system has tries left; then the first is as good as any.
+        ranked = sorted(slots.systems, key=lambda group: (group.root.name != name, not group.root.is_good))
+        if not ranked:
+            raise Unavailable(f"there is no system beside the recovery system: {_groups_needed(slots)}")
+        await self._boot_next(ranked[0])
+        return Effect.AFTER_REBOOT
+
     async def trim(self, needed: Container[ContentDigest]) -> None:
         """Delete bundles that nobody needs: what runs and its fallback are in slots, and need none."""
         kept = await asyncio.to_thread(self._kept)
         await asyncio.to_thread(self._store.trim, {content for content in kept if content in needed})
+
+    @property
+    def _left(self) -> Path:
+        return self._directory / "rescued-from"
+
+    async def _boot_next(self, group: Group) -> None:
+        await self._rauc.mark(Mark.ACTIVE, group.root)
+        if (primary := (await self._rauc.slots()).primary) != group.root.name:
+            raise Unavailable(f"slot {group.root.name} was activated, but {primary or 'nothing'} would boot next")
 
     def _kept(self) -> frozenset[ContentDigest]:
         with disk_errors(f"{self._directory} cannot be read"):
             return self._store.contents()
 
     async def _node(self, slots: Slots) -> _Node:
+        if slots.booted is not None and slots.booted.is_recovery:
+            raise CannotInstall(Cause(Reason.REJECTED, RECOVERY_RUNS))
         if slots.booted is None:
             raise Unavailable(f"RAUC does not know which slot this node booted: {_groups_needed(slots)}")
         running = await asyncio.to_thread(self._holding, slots.booted, slots.primary)
@@ -292,5 +334,7 @@ def _images(bundle: Bundle, group: Group) -> tuple[SlotImage, ...]:
 
 
 def _groups_needed(slots: Slots) -> str:
+    if slots.booted is not None and slots.booted.is_recovery:
+        return RECOVERY_RUNS
     names = ", ".join(group.root.name for group in slots.groups) or "none"
     return f"a system image needs two groups of slots, one of them booted; RAUC has {names}: look at its system.conf"

@@ -22,6 +22,10 @@ _IDLE: Final = "idle"
 _ASK_AGAIN_SECONDS: Final = 0.2
 
 
+RECOVERY: Final = frozenset({"rescue", "recovery"})
+"""A slot of such a class that the bootloader can boot holds the recovery system: no bundle of ours ever writes it."""
+
+
 class Mark(StrEnum):
     """What the bootloader is to be told of a slot."""
 
@@ -75,6 +79,11 @@ class Group:
     root: Slot
     slots: tuple[Slot, ...]
 
+    @property
+    def is_recovery(self) -> bool:
+        """Whether it holds the recovery system."""
+        return self.root.slot_class in RECOVERY
+
     def of_class(self, slot_class: str) -> Slot | None:
         """The group's slot of a class."""
         return next((slot for slot in self.slots if slot.slot_class == slot_class), None)
@@ -95,8 +104,18 @@ class Slots:
     @property
     def other(self) -> Group | None:
         """The group that does not run, where there are two."""
-        others = [group for group in self.groups if not group.root.is_booted]
-        return others[0] if len(others) == 1 and len(self.groups) == 2 else None  # noqa: PLR2004 - one and the other
+        others = [group for group in self.systems if not group.root.is_booted]
+        return others[0] if len(others) == 1 and len(self.systems) == 2 else None  # noqa: PLR2004 - one and the other
+
+    @property
+    def systems(self) -> tuple[Group, ...]:
+        """The groups that bundles are installed into."""
+        return tuple(group for group in self.groups if not group.is_recovery)
+
+    @property
+    def recovery(self) -> Group | None:
+        """The group of the recovery system, where there is one."""
+        return next((group for group in self.groups if group.is_recovery), None)
 
 
 class RaucService:
