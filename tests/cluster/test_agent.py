@@ -1,6 +1,7 @@
 """A node's agent: it installs what it is ordered, undoes what does not prove itself, and reaches only its own."""
 
 import asyncio
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from tests.cluster.agent_stage import Agent, connected_as_node, push_for_node
 from tests.cluster.conftest import ROOT
 
 Json = dict[str, Any]
+Usage = type(shutil.disk_usage("/"))
 
 BACKSTAY = Path(sys.executable).with_name("backstay")
 NODE, DEVICE = "box-1.example", "box-1"
@@ -215,6 +217,33 @@ async def test_node_is_safe_by_order_and_a_person_recovers_it(sandbox, kube, nam
         await order(kube, namespace, 5, bad)
         found = await until(kube, namespace, answered(Plane.MODEL, 5))
         assert found["planes"]["model"]["state"] == "Confirmed", "it was forgotten that it had failed"
+
+
+async def test_step_finds_room_by_deleting_what_is_only_retained(
+    sandbox, kube, namespace, agent, tmp_path, monkeypatch
+) -> None:
+    models = [await push_for_node(sandbox, tmp_path / "r", Plane.MODEL, f"{number}.0.0") for number in range(1, 5)]
+    releases = tmp_path / Plane.MODEL / "releases"
+
+    def kept() -> list[str]:
+        names = {path.name for path in releases.iterdir()}
+        return [one.version for one in models if one.content.removeprefix("sha256:") in names]
+
+    async with agent.running():
+        for number, model in enumerate(models[:3], 1):
+            await order(kube, namespace, number, model)
+            await until(kube, namespace, answered(Plane.MODEL, number))
+        assert kept() == ["1.0.0", "2.0.0", "3.0.0"]
+
+        def usage(_: Path) -> Usage:
+            """A disk that is full as long as the first model is on it."""
+            return Usage(total=2**40, used=0, free=0 if "1.0.0" in kept() else 2**40)
+
+        monkeypatch.setattr(shutil, "disk_usage", usage)
+        await order(kube, namespace, 4, models[3])
+        found = await until(kube, namespace, answered(Plane.MODEL, 4))
+    assert (found["planes"]["model"]["state"], found["planes"]["model"]["fallback"]) == ("Confirmed", models[2].content)
+    assert kept() == ["2.0.0", "3.0.0", "4.0.0"], "what ran and its fallback were not what made room"
 
 
 async def test_node_can_say_what_is_so_of_itself_and_nothing_else(sandbox, kube, namespace, agent) -> None:
