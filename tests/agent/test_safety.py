@@ -138,6 +138,28 @@ async def test_recovery_forgets_what_is_frozen_and_gives_up_what_is_on_trial_onc
     assert bench.machine.notebook.memory.recovered == 1
 
 
+async def test_node_is_recovered_by_somebody_who_stands_before_it(bench: Bench) -> None:
+    for _ in range(MOST_STARTS + 1):
+        await started(bench, reboots=True)
+    assert is_safe(bench)
+    bench.journal.ask_to_recover()
+    await bench.safety.look(ordered=None)
+    assert not is_safe(bench)
+    assert not bench.journal.is_asked_to_recover()
+    assert bench.machine.notebook.memory.recovered == 0, "what is ordered later is carried out all the same"
+    assert await bench.safety.recover(1)
+
+
+async def test_recovery_leaves_a_return_on_trial_alone(bench: Bench) -> None:
+    await bench.carry_out(order(3, NEW, Plane.FIRMWARE), NEW)
+    await bench.machine.order(order(4, OLD, Plane.FIRMWARE, type=StepType.RETURN))
+    assert bench.program == "# old"
+    assert await bench.safety.recover(1)
+    await bench.settle()
+    assert bench.machine.entry(Plane.FIRMWARE).progress.state is PlaneState.CONFIRMED
+    assert bench.program == "# old"
+
+
 async def test_history_tells_people_why_and_when(bench: Bench) -> None:
     await bench.safety.look(ordered=True)
     await bench.safety.look(ordered=True)

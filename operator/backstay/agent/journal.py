@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from backstay.adapters.node.durable import write_file
+from backstay.adapters.node.durable import remove, write_file
 from backstay.core import probing
 from backstay.core.device import Progress
 from backstay.core.device_record import from_record, to_record
@@ -31,6 +31,7 @@ Json = dict[str, Any]
 
 STATE: Final = "journal.json"
 HISTORY: Final = "history.jsonl"
+REQUEST: Final = "recover"
 NODE: Final = "node"
 HISTORY_LIMIT_BYTES: Final = 256 * 1024
 """At twice this, the older half of the history goes."""
@@ -79,7 +80,7 @@ class Memory:
 
 
 class Journal:
-    """The files of one agent; no other process writes them."""
+    """The files of one agent; no other process writes them, but for a person's request to recover."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -136,6 +137,32 @@ class Journal:
         except OSError as error:
             log.warning("%s cannot be written: %s", path, error)
 
+    def ask_to_recover(self) -> None:
+        """Let the agent of this node, or the next one, recover it; blocking.
+
+        Raises:
+            JournalUnwritable
+        """
+        try:
+            write_file(self._directory / REQUEST, b"")
+        except OSError as error:
+            raise JournalUnwritable(f"{self._directory} does not take the request: {error}; be root") from error
+
+    def is_asked_to_recover(self) -> bool:
+        """Tell whether somebody on the node asks for it; blocking."""
+        return (self._directory / REQUEST).exists()
+
+    def has_recovered(self) -> None:
+        """Take the request away; blocking.
+
+        Raises:
+            JournalUnwritable: it is there still.
+        """
+        try:
+            remove(self._directory / REQUEST)
+        except OSError as error:
+            raise JournalUnwritable(f"{self._directory} keeps the request to recover: {error}; mend it") from error
+
     def history(self) -> list[Json]:
         """What was told, the oldest first; lines that were torn by a power cut are left out."""
         try:
@@ -161,7 +188,7 @@ class Notebook:
 
     def __init__(self, journal: Journal, boot: str) -> None:
         """Remember nothing until it is read; everything is written as of this `boot`."""
-        self._journal = journal
+        self.journal: Final = journal
         self._boot = boot
         self.memory = Memory()
 
@@ -171,7 +198,7 @@ class Notebook:
         Raises:
             JournalUnusable
         """
-        self.memory = await asyncio.to_thread(self._journal.read)
+        self.memory = await asyncio.to_thread(self.journal.read)
         return self.memory
 
     async def keep(self, memory: Memory) -> None:
@@ -181,17 +208,17 @@ class Notebook:
             JournalUnwritable: what was remembered before still is.
         """
         memory = replace(memory, boot=self._boot)
-        await asyncio.to_thread(self._journal.keep, memory)
+        await asyncio.to_thread(self.journal.keep, memory)
         self.memory = memory
 
     def keep_now(self, memory: Memory) -> None:
         """Remember this instead; blocking, for an agent that ends."""
-        self._journal.keep(replace(memory, boot=self._boot))
+        self.journal.keep(replace(memory, boot=self._boot))
 
     def tell(self, at: datetime, plane: Plane | None, words: str) -> None:
         """Say it to people, in the log and in the history."""
         log.info("%s: %s", NODE if plane is None else plane, words)
-        self._journal.tell(at, plane, words)
+        self.journal.tell(at, plane, words)
 
 
 def _memory_record(memory: Memory) -> Json:

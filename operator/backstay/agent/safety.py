@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from backstay.agent.machine import Machine
+from backstay.core.devices import StepType
 from backstay.core.safe_mode import STEADY, reasons_for_safe_mode
 from backstay.errors import BackstayError
 from backstay.ports.clock import Clock
@@ -52,6 +53,9 @@ class Safety:
         Raises:
             JournalUnwritable, Unavailable: it is tried again at the next look.
         """
+        if await asyncio.to_thread(self.machine.notebook.journal.is_asked_to_recover):
+            await self._recover(self.machine.notebook.memory.recovered, "as somebody on the node asked")
+            await asyncio.to_thread(self.machine.notebook.journal.has_recovered)
         await self._remember(ordered=ordered)
         memory, is_there = self.machine.notebook.memory, await asyncio.to_thread(self.file.exists)
         file = str(self.file) if is_there else None
@@ -79,17 +83,9 @@ class Safety:
         Raises:
             JournalUnwritable, Unavailable: it is tried again.
         """
-        memory = self.machine.notebook.memory
-        if number <= memory.recovered:
+        if number <= self.machine.notebook.memory.recovered:
             return False
-        await self.machine.cancel(undo=True)
-        memory = self.machine.notebook.memory
-        # Before it is noted as done: whoever is cut off here does all of it again.
-        await self.machine.leave_rescue()
-        starts = replace(memory.starts, failed=0, gave_up=False)
-        await self.machine.notebook.keep(replace(memory, recovered=number, frozen=(), starts=starts))
-        forgotten = f", {len(memory.frozen)} frozen versions are forgotten" if memory.frozen else ""
-        self._say(f"recovered as a person asked (recover {number}){forgotten}")
+        await self._recover(number, f"as a person asked (recover {number})")
         return True
 
     def end(self) -> None:
@@ -99,6 +95,19 @@ class Safety:
             self.machine.notebook.keep_now(replace(memory, starts=memory.starts.ended()))
         except BackstayError as error:
             log.warning("that this agent ended as it was told to is not noted: %s", error)
+
+    async def _recover(self, number: int, how: str) -> None:
+        running = self.machine.in_flight
+        # A return on trial is the way back already; to undo it would bring back what it left.
+        if running is not None and running.order is not None and running.order.type is StepType.INSTALL:
+            await self.machine.cancel(undo=True)
+        memory = self.machine.notebook.memory
+        # Before it is noted as done: whoever is cut off here does all of it again.
+        await self.machine.leave_rescue()
+        starts = replace(memory.starts, failed=0, gave_up=False)
+        await self.machine.notebook.keep(replace(memory, recovered=number, frozen=(), starts=starts))
+        forgotten = f", {len(memory.frozen)} frozen versions are forgotten" if memory.frozen else ""
+        self._say(f"recovered {how}{forgotten}")
 
     async def _remember(self, *, ordered: bool | None) -> None:
         memory = self.machine.notebook.memory

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Run the agent of a Linux node, and read its journal.", no_args_is_help=True)
+app = typer.Typer(help="Run the agent of a Linux node, read its journal, and recover it.", no_args_is_help=True)
 
 DATA = Path("/var/lib/backstay")
 SAFE_MODE = Path("/etc/backstay/safe-mode")
@@ -18,7 +18,7 @@ SafeModeFile = Annotated[
 
 @app.callback()
 def agent() -> None:
-    """Run the agent of a Linux node, and read its journal."""
+    """Run the agent of a Linux node, read its journal, and recover it."""
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []})
@@ -27,6 +27,15 @@ def run(context: typer.Context) -> None:
     from backstay.cli import agent_run
 
     agent_run.main(context.args)
+
+
+@app.command()
+def recover(data: Data = DATA) -> None:
+    """Bring this node back, where `backstay recover` cannot reach it: the agent does it within a second of running."""
+    from backstay.agent.journal import Journal
+
+    Journal(data / "state").ask_to_recover()
+    print("asked; see `backstay agent journal`")
 
 
 @app.command()

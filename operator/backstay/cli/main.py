@@ -14,7 +14,7 @@ FAILED = 1
 INTERRUPTED = 130
 
 COMMANDS = {
-    "agent": "Run the agent of a Linux node, and read its journal.",
+    "agent": "Run the agent of a Linux node, read its journal, and recover it.",
     "approve": "Let a ring start that waits for approval.",
     "bridge": "Serve the ESP32 devices of one gateway.",
     "devices": "List devices with what they run.",
