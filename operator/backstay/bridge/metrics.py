@@ -1,10 +1,6 @@
 """What the bridge counts of its own work."""
 
-from typing import Final
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class BridgeMetrics:

@@ -1,27 +1,20 @@
 """The devices' series at /metrics.
 
-Labels come from the EdgeDevice and never from a device, so that a device can neither pose as another nor make series
-without end. A figure is only shown while it is fresh: Prometheus must see that it is gone, not its last value.
-
-Source: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
+A figure is only shown while it is fresh: Prometheus must see that it is gone, not its last value.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from operator import methodcaller
 from typing import Final
 
+from backstay.adapters.exposition import INFO, UNKNOWN_VERSION, family, info, labels
 from backstay.bridge.health import HealthReport
 from backstay.bridge.records import ServedDevice
 from backstay.bridge.sessions import Session, Sessions
 from backstay.bridge.view import View
-from backstay.core.devices import Assignment
 from backstay.core.planes import Plane
 from backstay.ports.clock import Clock
-
-UNKNOWN_VERSION: Final = "unknown"
-"""The version label of content that the operator has never named here."""
 
 _FIGURES: Final = {
     "inference_accuracy": "Share of samples that the model answers rightly, from 0 to 1, by the device.",
@@ -84,16 +77,15 @@ class DeviceSeries:
         yield from filter(None, self._families(records, seen))
 
     def _families(self, records: list[ServedDevice], seen: list[_Seen]) -> Iterator[bytes]:
-        info = (line for record in records for line in self._info(record))
-        yield _family("device_info", "A device, one series for each of its plans.", info)
+        yield family(*INFO, (line for record in records for line in self._info(record)))
         for name, text in _FIGURES.items():
-            yield _family(name, text, _samples(seen, methodcaller("figure", name)))
+            yield family(name, text, _samples(seen, methodcaller("figure", name)))
         for name, text, value in _OF_A_DEVICE:
-            yield _family(name, text, _samples(seen, value))
+            yield family(name, text, _samples(seen, value))
 
     def _seen(self, record: ServedDevice, now: float, epoch: float) -> _Seen:
         return _Seen(
-            _labels(("namespace", self._view.namespace), ("device", record.name)),
+            labels(("namespace", self._view.namespace), ("device", record.name)),
             self._sessions.of(record.name),
             self._sessions.figures(record, now),
             self._sessions.reachable(record, now),
@@ -101,40 +93,11 @@ class DeviceSeries:
         )
 
     def _info(self, record: ServedDevice) -> Iterator[tuple[str, float]]:
-        labels = record.device.labels
-        versions = [(str(plane), self._version(record, plane)) for plane in Plane]
-        for plan, revision, ring in _memberships(record) or (("", "", ""),):
-            found = _labels(
-                ("namespace", self._view.namespace),
-                ("device", record.name),
-                *((name, labels.get(name, "")) for name in ("customer", "region", "site")),
-                ("class", record.device.device_class),
-                ("plan", plan),
-                ("revision", revision),
-                ("ring", ring),
-                *versions,
-            )
-            yield found, 1.0
+        return info(self._view.namespace, record.device, lambda plane: self._version(record, plane))
 
     def _version(self, record: ServedDevice, plane: Plane) -> str:
         running = record.status.plane(plane).running
         return (self._view.version_of(record, plane, running) or UNKNOWN_VERSION) if running else ""
-
-
-def _memberships(record: ServedDevice) -> tuple[tuple[str, str, str], ...]:
-    """Each plan of the device once, by its latest assignment: two series of one plan would break every join."""
-    latest: dict[str, Assignment] = {}
-    for assignment in sorted(record.device.assigned.values(), key=_counter):
-        latest[assignment.plan] = assignment
-    if record.ordered:
-        latest[record.ordered.plan] = record.ordered
-    return tuple((plan, str(found.revision), found.ring) for plan, found in sorted(latest.items()))
-
-
-def _counter(assignment: Assignment) -> int:
-    """How many revisions the plan had before this one: the number at the end of a revision's name."""
-    counter = assignment.revision.rpartition("-")[2]
-    return int(counter) if counter.isascii() and counter.isdigit() else 0
 
 
 _OF_A_DEVICE: Final[tuple[tuple[str, str, Callable[[_Seen], float | None]], ...]] = (
@@ -147,22 +110,3 @@ _OF_A_DEVICE: Final[tuple[tuple[str, str, Callable[[_Seen], float | None]], ...]
 
 def _samples(seen: Iterable[_Seen], value: Callable[[_Seen], float | None]) -> Iterator[tuple[str, float]]:
     return ((one.labels, found) for one in seen if (found := value(one)) is not None)
-
-
-def _family(name: str, text: str, samples: Iterable[tuple[str, float]]) -> bytes:
-    name = f"backstay_{name}"
-    lines = [f"{name}{{{labels}}} {value!r}\n" for labels, value in samples]
-    return "".join([f"# HELP {name} {text}\n# TYPE {name} gauge\n", *lines]).encode() if lines else b""
-
-
-def _labels(*pairs: tuple[str, str]) -> str:
-    return ",".join(f'{name}="{_escaped(value)}"' for name, value in pairs)
-
-
-def _escaped(value: str) -> str:
-    if not _TO_ESCAPE.search(value):
-        return value
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-
-
-_TO_ESCAPE: Final = re.compile(r'[\\"\n]')

@@ -12,6 +12,7 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 
+from backstay.adapters.exposition import CONTENT_TYPE
 from backstay.adapters.failpoints import BRIDGE, Failpoints
 from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
 from backstay.adapters.kube.informer import Informer
@@ -31,7 +32,7 @@ from backstay.bridge.housekeeping import Housekeeping
 from backstay.bridge.journal import Journal
 from backstay.bridge.keys import TenantKey
 from backstay.bridge.listening import Door, listening
-from backstay.bridge.metrics import CONTENT_TYPE, BridgeMetrics
+from backstay.bridge.metrics import BridgeMetrics
 from backstay.bridge.newcomers import Newcomers
 from backstay.bridge.openapi.document import publication
 from backstay.bridge.publisher import Publisher
