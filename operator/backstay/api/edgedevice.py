@@ -284,8 +284,9 @@ class EdgeDeviceStatus(Reported):
     recovered: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """The last `spec.recover` that the device has carried out."""
     conditions: Conditions = ()
-    """Reachable: the device has reported within the interval that it declares. Ready: it is reachable, healthy, and
-    runs what it shall. Enrolled, where it came by itself: whether it has been let in."""
+    """Reachable: the device has reported within the interval that it declares; of a node whose agent is silent, the
+    operator takes it back. Ready: it is reachable, healthy, and runs what it shall. Enrolled, where it came by itself:
+    whether it has been let in."""
 
 
 class EdgeDevice(Resource):

@@ -1,6 +1,7 @@
 """Reads EdgeDevices as they come, and says so where one asks for what this version cannot do.
 
-The operator has no right to a device's status, which is the device's own word; so it says it in an Event.
+A device's status is the device's own word, of which the operator may take back that it is reachable and no more; so it
+says it in an Event.
 """
 
 from typing import Any
