@@ -1,5 +1,6 @@
 """What a node makes of its orders, and what is left of it wherever the agent ends."""
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
@@ -44,6 +45,26 @@ async def test_step_is_undone_without_a_network_when_a_probe_fails(bench: Bench)
     await bench.carry_out(order(2, NEW), NEW)
     assert state(bench) == (PlaneState.ROLLED_BACK, "ProbeFailed: inference")
     assert bench.file() == OLD
+
+
+async def test_answer_stands_only_beside_what_runs_then(bench: Bench) -> None:
+    seen = set()
+
+    async def watch() -> None:
+        while True:
+            running = bench.machine.storage(Plane.MODEL).running
+            seen.add((bench.machine.is_acting, state(bench)[0], running and running.content))
+            await asyncio.sleep(0)
+
+    watching = asyncio.create_task(watch())
+    bench.passes = False
+    await bench.carry_out(order(2, NEW), NEW)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    watching.cancel()
+    answered = {(acting, running) for acting, found, running in seen if found is PlaneState.ROLLED_BACK}
+    assert (True, digest(NEW)) in answered, "it is decided before it is done"
+    assert {running for acting, running in answered if not acting} == {digest(OLD)}
 
 
 async def test_return_needs_no_download_when_the_node_holds_the_content(bench: Bench) -> None:

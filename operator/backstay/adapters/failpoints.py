@@ -20,6 +20,11 @@ BRIDGE: Final = tuple(
     for place in ("fetch", "begin-write", "keep", "answer-write", "forget", "health-write")
     for side in ("before", "after")
 )
+AGENT: Final = tuple(
+    f"{side}-{place}"
+    for place in ("keep", "stage", "switch", "confirm", "fall-back", "status-write")
+    for side in ("before", "after")
+)
 VARIABLE: Final = "BACKSTAY_FAILPOINT"
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final, assert_never
 
 import aiohttp
 
+from backstay.adapters.failpoints import AGENT, Failpoints
 from backstay.adapters.kube.client import KubeClient, Resource
 from backstay.adapters.node.equipment import equipment
 from backstay.adapters.node.generations import Check, Generations
@@ -93,6 +94,8 @@ class Settings:
     inference_url: str = "http://127.0.0.1:8080"
     lease_seconds: int = 120
     """How long the agent may be silent before the operator takes it for away."""
+    metrics_at: tuple[str, int] | None = None
+    """Where Prometheus is answered; None where it is not."""
 
 
 def assemble(settings: Settings, client: KubeClient, session: aiohttp.ClientSession, clock: Clock) -> Node:
@@ -105,7 +108,8 @@ def assemble(settings: Settings, client: KubeClient, session: aiohttp.ClientSess
     at_start = None
     if settings.firmware is not None:
         installers[Plane.FIRMWARE], at_start = _firmware(settings.firmware, data / Plane.FIRMWARE, session)
-    machine = Machine(installers, Journal(data / "state"), Times(clock, settings.boot))
+    failpoints = Failpoints.from_environment(AGENT)
+    machine = Machine(installers, Journal(data / "state"), Times(clock, settings.boot), failpoints)
     verifier = verifier_with(settings.keys, transport, registry)
     surroundings = Surroundings(
         session,
@@ -130,6 +134,7 @@ def assemble(settings: Settings, client: KubeClient, session: aiohttp.ClientSess
         surroundings,
         life,
         clock,
+        failpoints,
         at_start,
         keeping,
         safe_mode_file=settings.safe_mode_file,

@@ -8,12 +8,14 @@ Only one plane changes at a time. What is on trial is left to its end, unless it
 """
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from backstay.adapters.failpoints import AGENT, Failpoints
 from backstay.agent.journal import Entry, Journal, Notebook
 from backstay.core import freezing
 from backstay.core.device import (
@@ -79,6 +81,7 @@ class Machine:
         installers: Mapping[Plane, Installer],
         journal: Journal,
         times: Times,
+        failpoints: Failpoints | None = None,
     ) -> None:
         self.before: Callable[[Order], Awaitable[OldFaults]] = _no_baseline
         """Looks at the node before each change."""
@@ -87,11 +90,20 @@ class Machine:
         """Why nothing may begin, as long as the node is in safe mode."""
         self._installers = installers
         self._times = times
+        self._failpoints = failpoints or Failpoints(places=AGENT)
         self._storage: dict[Plane, Storage] = {}
+        self._acting = 0
         self.download: Order | None = None
         """The order whose artifact is to be fetched."""
         self.wants_reboot = False
         """The node has to be rebooted, and nothing else may happen before."""
+        self.answered: Final[Counter[tuple[Plane, PlaneState]]] = Counter()
+        """How the steps ended that this agent has answered."""
+
+    @property
+    def is_acting(self) -> bool:
+        """Whether what is decided is not all carried out yet, so that state and storage do not belong together."""
+        return self._acting > 0
 
     @property
     def planes(self) -> tuple[Plane, ...]:
@@ -204,7 +216,9 @@ class Machine:
         if self.download is not order:
             return
         try:
+            self._failpoints.passing("before-stage")
             await self._installers[order.plane].stage(order, artifact, payload, beside)
+            self._failpoints.passing("after-stage")
         except CannotInstall as error:
             await self.refused(order, error.cause)
             return
@@ -330,7 +344,15 @@ class Machine:
         self._tell(order.plane, refused)
 
     async def _take(self, plane: Plane, event: Event) -> None:
-        """Advance by one event: what confirms happens before it is written down, all else after that."""
+        """Advance by one event, and carry out what follows from it."""
+        self._acting += 1
+        try:
+            await self._advance(plane, event)
+        finally:
+            self._acting -= 1
+
+    async def _advance(self, plane: Plane, event: Event) -> None:
+        """What confirms happens before it is written down, all else after that."""
         entry = self.entry(plane)
         outcome = advance(entry.progress, event, self._times.now())
         if Instruction.CONFIRM in outcome.instructions and not await self._confirmed(plane, entry.progress):
@@ -359,7 +381,9 @@ class Machine:
         # With everything changed before: what stays has run as it is, and nothing is taken for more than was read back.
         if self.entry(plane).progress.changed:
             try:
+                self._failpoints.passing("before-confirm")
                 await self._installers[plane].confirm(progress.order)
+                self._failpoints.passing("after-confirm")
             except (Unavailable, CannotInstall) as error:
                 log.warning("%s is proven and could not be confirmed yet: %s", plane, error)
                 return False
@@ -373,7 +397,9 @@ class Machine:
             frozen = freezing.with_frozen(frozen, found)
         if entry.progress.state is PlaneState.CONFIRMED and entry.progress.order is not None:
             frozen = freezing.without(frozen, entry.progress.order)
+        self._failpoints.passing("before-keep")
         await self.notebook.keep(replace(memory, planes={**memory.planes, plane: entry}, frozen=frozen))
+        self._failpoints.passing("after-keep")
 
     async def _carry_out(self, plane: Plane, instruction: Instruction) -> None:
         match instruction:
@@ -398,7 +424,9 @@ class Machine:
         await self._keep(plane, replace(self.entry(plane), old=old))
         await self._take(plane, Switching())
         try:
+            self._failpoints.passing("before-switch")
             effect = await self._installers[plane].switch(order)
+            self._failpoints.passing("after-switch")
         except CannotInstall as error:
             await self._take(plane, Refused(error.cause))
             return
@@ -410,7 +438,9 @@ class Machine:
 
     async def _fall_back(self, plane: Plane) -> None:
         try:
+            self._failpoints.passing("before-fall-back")
             effect = await self._installers[plane].fall_back()
+            self._failpoints.passing("after-fall-back")
         except CannotInstall as error:
             log.error("%s cannot go back: %s", plane, error)  # noqa: TRY400 - the message says all
             return
@@ -418,6 +448,8 @@ class Machine:
         await self._look(plane)
 
     def _tell(self, plane: Plane, progress: Progress) -> None:
+        if progress.state.is_answer:
+            self.answered[plane, progress.state] += 1
         order = progress.order
         what = f"step {order.number}, {order.type} {order.version}: {progress.state}" if order else str(progress.state)
         words = f"{what} ({progress.cause})" if progress.cause else what

@@ -8,10 +8,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from backstay.adapters.failpoints import Failpoints
 from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
 from backstay.adapters.kube.informer import Informer, is_newer
 from backstay.adapters.kube.standing_orders import OrdersReader, StandingOrders
@@ -67,6 +68,7 @@ class Node:
     surroundings: Surroundings
     life: SignOfLife
     clock: Clock
+    failpoints: Failpoints
     at_start: Callable[[], Awaitable[None]] | None = None
     """What an installer has to do once in each boot."""
     keeping: Keeping | None = None
@@ -84,6 +86,7 @@ class Node:
     _fetch: asyncio.Task[Fetched | Cause] | None = None
     _fetching_for: Order | None = None
     _health: tuple[ProbeResult, ...] = ()
+    _looked_at: datetime | None = None
     _next_write: float = 0.0
     _next_look: float = 0.0
     _next_tidy: float = 0.0
@@ -116,6 +119,21 @@ class Node:
         if self._orders is None:
             return timedelta.max
         return timedelta(seconds=max(0.0, self.clock.monotonic() - self._orders.began))
+
+    @property
+    def health(self) -> tuple[ProbeResult, ...]:
+        """What the probes have shown last."""
+        return self._health
+
+    @property
+    def looked_at(self) -> datetime | None:
+        """When they were run."""
+        return self._looked_at
+
+    @property
+    def api_age_seconds(self) -> float:
+        """How long ago the API server last confirmed what is known of the EdgeDevice; infinite before it ever has."""
+        return self._informer.age_seconds
 
     def take_orders(self, orders: StandingOrders) -> None:
         """Rest on a new reading of holds and groups."""
@@ -290,6 +308,7 @@ class Node:
         began = entry.progress.confirm_by - order.window.total_seconds()
         since_change = timedelta(seconds=max(0.0, self.clock.monotonic() - began))
         self._health = await self.proving.after(order, entry.old, since_change)
+        self._looked_at = self.clock.now()
         return self._health
 
     async def _look_after(self) -> None:
@@ -301,6 +320,7 @@ class Node:
         orders = [order for plane in self.machine.ordered if (order := self.machine.entry(plane).progress.order)]
         if orders:
             self._health = await self.proving.health(max(orders, key=lambda order: order.number))
+            self._looked_at = self.clock.now()
 
     async def _tidy(self) -> None:
         """Delete what nobody needs any more, now and then; not before it is known what is to be retained."""
@@ -325,7 +345,7 @@ class Node:
         while True:
             await asyncio.sleep(TICK_SECONDS / 4 if self.machine.in_flight else TICK_SECONDS)
             mandate = self.mandate
-            if mandate is None or self.clock.monotonic() < self._next_write:
+            if mandate is None or self.machine.is_acting or self.clock.monotonic() < self._next_write:
                 continue
             status = self._status(mandate)
             if not difference(mandate.status, status):
@@ -345,9 +365,11 @@ class Node:
     async def _write(self, mandate: Mandate, status: Status) -> None:
         if patch := difference(mandate.status, status):
             body = {"metadata": {"uid": mandate.device.uid}, "status": patch}
+            self.failpoints.passing("before-status-write")
             answer = await self.client.merge_patch(
                 EDGE_DEVICES, self.commander.name, body, self.namespace, subresource="status"
             )
+            self.failpoints.passing("after-status-write")
             self.put(answer)
 
     def _status(self, mandate: Mandate) -> Status:
