@@ -50,6 +50,14 @@ async def serve(settings: Settings, kubeconfig: Path, server: str | None, announ
             client = await stack.enter_async_context(connection)
             session = await stack.enter_async_context(aiohttp.ClientSession())
             node = assemble(settings, client, session, clock)
+            if settings.metrics_at is not None:
+                # What serves takes 2 MB, which a node that nobody scrapes need not have.
+                from backstay.agent.scraped import scraped  # noqa: PLC0415
+                from backstay.agent.series import NodeSeries  # noqa: PLC0415
+
+                series = NodeSeries(node, clock, settings.root, settings.data)
+                address = await stack.enter_async_context(scraped(series, *settings.metrics_at))
+                announce(f"metrics at {address}/metrics")
             announce(f"agent of {settings.node} follows {settings.commander.namespace}/{settings.commander.name}")
             async with asyncio.TaskGroup() as tasks:
                 others = [tasks.create_task(_renewals(identity, tls)), tasks.create_task(_watchdog(node.started))]

@@ -31,6 +31,7 @@ COMMANDER: Final = Path("/etc/backstay/device")
 CTR: Final = "k3s ctr --namespace=k8s.io"
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 LONGEST_LEASE_SECONDS: Final = 86400
+LAST_PORT: Final = 65535
 
 
 class FirmwareKind(StrEnum):
@@ -60,6 +61,7 @@ def main(arguments: Sequence[str]) -> None:
         safe_mode_file=asked.safe_mode_file,
         inference_url=asked.inference_url,
         lease_seconds=asked.lease_seconds,
+        metrics_at=asked.metrics_listen,
     )
     asyncio.run(_until_ended(settings, asked.kubeconfig, asked.server))
 
@@ -111,7 +113,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--inference-url", metavar="URL", default="http://127.0.0.1:8080", help=text)
     text = "Silent for so long, the node counts as away; three times as often it is heard. [default: %(default)s]"
     parser.add_argument("--lease-seconds", type=_lease_seconds, metavar="SECONDS", default=120, help=text)
+    text = "Answer Prometheus at HOST:PORT. Absent: nowhere."
+    parser.add_argument("--metrics-listen", type=_address, metavar="HOST:PORT", help=text)
     return parser
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:9465")
+    return host.strip("[]"), int(port)
 
 
 def _lease_seconds(text: str) -> int:
