@@ -1,5 +1,6 @@
 """What a node says of itself: what it holds, and where the last step of each plane stands."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from backstay.agent.mandate import Mandate, mandate_from
 from backstay.agent.report import status_of
-from backstay.api.device_status import Status
+from backstay.api.device_status import Status, difference
 from backstay.core.device import ProbeResult
 from backstay.core.devices import PlaneState
 from backstay.core.planes import Plane
@@ -47,6 +48,22 @@ async def test_plane_is_what_the_node_holds_under_the_operators_name(bench: Benc
     found = reported(bench, mandate(1, OLD)).plane(Plane.MODEL)
     assert (found.running, found.version) == (digest(OLD), "2.0.0-by-the-operator")
     assert (found.state, found.step, found.reason) == (PlaneState.CONFIRMED, 1, "")
+
+
+async def test_advisory_probe_that_fails_is_told_and_speaks_against_nothing(bench: Bench) -> None:
+    health = (ProbeResult("inference", passed=True), ProbeResult("heat", passed=False, advisory=True))
+    found = reported(bench, mandate(1, OLD), *health)
+    assert (found.health, found.failing, found.advisory) == ("Healthy", (), ("heat",))
+    assert found.conditions["Ready"].holds
+    assert difference(Status(), found)["health"] == {"state": "Healthy", "failing": [], "advisory": ["heat"]}
+    assert difference(found, replace(found, advisory=()))["health"] == {"advisory": []}
+
+
+def test_order_of_advisory_probes_alone_is_confirmed_by_the_connection() -> None:
+    heat = {"name": "heat", "kind": "ThermalHeadroom", "advisory": True}
+    found = mandate(1, OLD, probes=[heat]).order()
+    assert found is not None
+    assert [(probe.name, probe.advisory) for probe in found.probes] == [("heat", True), ("agent", False)]
 
 
 async def test_step_is_begun_or_over_and_nothing_between(bench: Bench) -> None:

@@ -86,9 +86,12 @@ async def test_node_installs_goes_back_and_tells_what_it_runs(sandbox, kube, nam
     first = await push_for_node(sandbox, tmp_path / "a", Plane.MODEL, "1.0.0")
     second = await push_for_node(sandbox, tmp_path / "a", Plane.MODEL, "2.0.0")
     config = await push_for_node(sandbox, tmp_path / "a", Plane.CONFIG, "1.0.0", model=">=2.0.0")
+    agent.memory(64)
+    advice = MEMORY | {"advisory": True}
     async with agent.running():
-        await order(kube, namespace, 1, first)
+        await order(kube, namespace, 1, first, probes=[{"name": "agent", "kind": "AgentConnected"}, advice])
         found = await until(kube, namespace, answered(Plane.MODEL, 1))
+        assert found["health"] == {"state": "Healthy", "failing": [], "advisory": ["memory"]}
         assert (found["planes"]["model"]["state"], found["planes"]["model"]["running"]) == ("Confirmed", first.content)
         await order(kube, namespace, 2, second)
         found = await until(kube, namespace, answered(Plane.MODEL, 2))

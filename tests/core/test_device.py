@@ -27,6 +27,7 @@ from backstay.core.device import (
     Ticked,
     advance,
     failed_probes,
+    failing_probes,
 )
 from backstay.core.device_record import from_record, requirements, to_record
 from backstay.core.devices import PlaneState, StepType
@@ -45,6 +46,7 @@ ORDER = Order(
 )
 REMOTE, DOWNLOADED, ACTIVATED = Ordered(ORDER, Source.REMOTE), Downloaded(NEW), Activated(NEW)
 GOOD = Probed((ProbeResult("camera", passed=True), ProbeResult("replay", passed=True)))
+ADVICE = Probe("heat", "ThermalHeadroom", (("advisory", "True"),), timedelta(seconds=10))
 BAD = Probed((ProbeResult("camera", passed=False), ProbeResult("replay", passed=True)))
 WATCHDOG = Cause(Reason.WATCHDOG)
 
@@ -188,13 +190,26 @@ def test_next_order_begins_when_the_last_is_over() -> None:
     assert (progress.state, progress.cause, progress.changed) == (PlaneState.DOWNLOADING, None, False)
 
 
+def test_advisory_probe_neither_keeps_a_change_from_staying_nor_ends_its_window() -> None:
+    with_advice = replace(ORDER, probes=(*ORDER.probes, ADVICE))
+    progress = replace(ON_TRIAL, order=with_advice)
+    failed = ProbeResult("heat", passed=False, advisory=True)
+    late = advance(progress, Probed((failed,)), ON_TRIAL.confirm_by - 1).progress
+    assert late.state is PlaneState.PENDING_CONFIRM, "its own time was over long ago"
+    assert (
+        advance(late, Probed((*GOOD.results, failed)), ON_TRIAL.confirm_by - 1).progress.state is PlaneState.CONFIRMED
+    )
+    failing = failing_probes(advance(late, Probed(BAD.results), ON_TRIAL.confirm_by - 1).progress)
+    assert [result.name for result in failing] == ["camera"]
+
+
 def test_next_order_waits_when_one_is_open() -> None:
     assert advance(ON_TRIAL, Ordered(replace(ORDER, number=8), Source.REMOTE), 0).progress == ON_TRIAL
 
 
-@pytest.mark.parametrize("change", [{"probes": ()}, {"window": timedelta()}])
+@pytest.mark.parametrize("change", [{"probes": ()}, {"probes": (ADVICE,)}, {"window": timedelta()}])
 def test_order_is_refused_when_only_starting_could_confirm_it(change: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="step 7 needs at least one probe and a window"):
+    with pytest.raises(ValueError, match="step 7 needs at least one required probe and a window"):
         replace(ORDER, **change)  # type: ignore[arg-type]
 
 

@@ -107,6 +107,7 @@ def test_advisory_probe_is_reported_and_blocks_nothing() -> None:
     assert probing.proven(trials)
     assert probing.failing(trials) == ("disk",)
     assert [result.name for result in probing.results(trials)] == ["agent"]
+    assert [(result.name, result.passed) for result in probing.advice(trials)] == [("disk", False)]
 
 
 def test_change_is_not_proven_by_advisory_probes_alone() -> None:

@@ -18,7 +18,7 @@ from backstay.errors import Refused
 Json = dict[str, Any]
 
 AGENT_PROBE: Final = Probe("agent", "AgentConnected")
-"""What an order without probes is confirmed by: nothing is confirmed by having started."""
+"""What an order without a required probe is confirmed by: nothing is confirmed by having started."""
 DEFAULT_WINDOW: Final = "5m"
 
 
@@ -59,7 +59,7 @@ class Mandate:
             type=step.type,
             content=ordered.content,
             version=ordered.version,
-            probes=self.probes or (AGENT_PROBE,),
+            probes=self.probes if any(not probe.advisory for probe in self.probes) else (*self.probes, AGENT_PROBE),
             window=parse_duration(self.window),
             requires=requirements({str(plane): text for plane, text in ordered.requires}),
             rehearsal=step.drill is not None,

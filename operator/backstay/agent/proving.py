@@ -33,20 +33,26 @@ class Proving:
         return probing.old_faults(found)
 
     async def after(self, order: Order, old: OldFaults, since_change: timedelta) -> tuple[ProbeResult, ...]:
-        """Look at the node after a change, and say what the looks so far have shown together."""
+        """Look at the node after a change, and say what the looks so far have shown together.
+
+        What advisory probes found stands there too; an order does not require it.
+        """
         if self._order is None or not order.repeats(self._order):
             self._order, self._trials = order, probing.begin(map(rule_for, order.probes), old)
         found = await self._look(order)
         self._trials = tuple(
             probing.measured(trial, one, since_change) for trial, one in zip(self._trials, found, strict=True)
         )
-        return probing.results(self._trials)
+        return (*probing.results(self._trials), *probing.advice(self._trials))
 
     async def health(self, order: Order) -> tuple[ProbeResult, ...]:
         """Look at the node while nothing changes; an order to fail on purpose says nothing of it."""
         found = await self._look(order)
-        told = (one for one, probe in zip(found, order.probes, strict=True) if probe.kind != "FailOnPurpose")
-        return tuple(ProbeResult(one.name, one.passed, one.detail) for one in told)
+        return tuple(
+            ProbeResult(one.name, one.passed, one.detail, probe.advisory)
+            for one, probe in zip(found, order.probes, strict=True)
+            if probe.kind != "FailOnPurpose"
+        )
 
     async def _look(self, order: Order) -> list[Measurement]:
         # Kept from look to look, because a driver that hangs is told by the probe that waits for it.

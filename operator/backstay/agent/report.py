@@ -42,12 +42,14 @@ def status_of(
     found = mandate.status
     for plane in sorted({*machine.planes, *machine.ordered}):
         found = found.with_plane(plane, plane_status(plane, machine.entry(plane), machine.storage(plane), mandate, now))
-    failing = tuple(sorted(result.name for result in health if not result.passed))
+    fails = [result for result in health if not result.passed]
+    failing = tuple(sorted(result.name for result in fails if not result.advisory))
     found = replace(
         found,
         agent=AGENT,
         health="Unknown" if not health else "Degraded" if failing else "Healthy",
         failing=failing,
+        advisory=tuple(sorted(result.name for result in fails if result.advisory)),
         rollback_capable=True,
         mode=Mode.SAFE if safe else Mode.NORMAL,
         recovered=machine.notebook.memory.recovered,

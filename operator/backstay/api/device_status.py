@@ -34,6 +34,7 @@ class Status:
     planes: Mapping[Plane, PlaneStatus] = field(default_factory=dict)
     health: str = "Unknown"
     failing: tuple[str, ...] = ()
+    advisory: tuple[str, ...] = ()
     slot: str = ""
     rollback_capable: bool | None = None
     agent: str = ""
@@ -72,6 +73,7 @@ def status_from(document: Json, planes: Mapping[Plane, PlaneStatus]) -> Status:
         planes=planes,
         health=intern(health.get("state", "Unknown")),
         failing=tuple(health.get("failing") or ()),
+        advisory=tuple(health.get("advisory") or ()),
         slot=intern(document.get("slot", "")),
         rollback_capable=document.get("rollbackCapable"),
         agent=intern(document.get("agent", "")),
@@ -94,6 +96,8 @@ def difference(before: Status, after: Status) -> Json:
         patch["planes"] = planes
     if (after.health, after.failing) != (before.health, before.failing):
         patch["health"] = {"state": after.health, "failing": list(after.failing)}
+    if after.advisory != before.advisory:
+        patch["health"] = {**patch.get("health", {}), "advisory": list(after.advisory)}
     for name, old, new in (
         ("slot", before.slot, after.slot),
         ("rollbackCapable", before.rollback_capable, after.rollback_capable),

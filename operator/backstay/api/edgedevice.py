@@ -261,9 +261,11 @@ class DeviceHealth(Reported):
     """What the device's probes say."""
 
     state: HealthState = HealthState.UNKNOWN
-    """Healthy: every probe passes. Degraded: some fail. Unknown: the device does not report health."""
+    """Healthy: every required probe passes. Degraded: some fail. Unknown: the device does not report health."""
     failing: Annotated[tuple[Name, ...], Field(max_length=32, json_schema_extra=SET)] = ()
-    """The probes that fail."""
+    """The required probes that fail."""
+    advisory: Annotated[tuple[Name, ...], Field(max_length=32, json_schema_extra=SET)] = ()
+    """The advisory probes that fail: to be known, and nothing follows from it. Of nodes only."""
 
 
 class EdgeDeviceStatus(Reported):

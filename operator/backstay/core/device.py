@@ -73,6 +73,11 @@ class Probe:
         """One setting, or None where the probe leaves it to the device."""
         return dict(self.settings).get(name)
 
+    @property
+    def advisory(self) -> bool:
+        """Whether a failure is told and convicts nobody."""
+        return (self.setting("advisory") or "").lower() == "true"
+
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
@@ -81,6 +86,8 @@ class ProbeResult:
     name: str
     passed: bool
     detail: str = ""
+    advisory: bool = False
+    """It is told, and nothing follows from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +95,7 @@ class Order:
     """One step, with all that the device needs to carry it out and to undo it without a network.
 
     Raises:
-        ValueError: there is no probe, or no window: such an order could only be confirmed by having started.
+        ValueError: there is no required probe, or no window: such an order could only be confirmed by having started.
 
     """
 
@@ -106,9 +113,14 @@ class Order:
     """A person asked for it to be tried, whatever became of it on this device before."""
 
     def __post_init__(self) -> None:
-        if not self.probes or self.window <= timedelta():
-            message = f"step {self.number} needs at least one probe and a window above zero to be confirmed by"
+        if not self.required or self.window <= timedelta():
+            message = f"step {self.number} needs at least one required probe and a window above zero to be confirmed by"
             raise ValueError(message)
+
+    @property
+    def required(self) -> tuple[Probe, ...]:
+        """The probes that must pass; the others are advisory."""
+        return tuple(probe for probe in self.probes if not probe.advisory)
 
     def repeats(self, other: "Order | None") -> bool:
         """Tell whether this is another delivery of the same step."""
@@ -339,7 +351,7 @@ def advance(progress: Progress, event: Event, now: float) -> Outcome:
 
 def failing_probes(progress: Progress) -> tuple[ProbeResult, ...]:
     """What the required probes found that ran after the change and did not pass."""
-    required = {probe.name for probe in progress.order.probes} if progress.order else set()
+    required = {probe.name for probe in progress.order.required} if progress.order else set()
     return tuple(result for result in progress.results if result.name in required and not result.passed)
 
 
@@ -387,7 +399,7 @@ def _late_probes(progress: Progress, now: float) -> frozenset[str]:
     passed = _passed(progress)
     return frozenset(
         probe.name
-        for probe in progress.order.probes
+        for probe in progress.order.required
         if probe.within is not None and probe.name not in passed and now >= began + probe.within.total_seconds()
     )
 
@@ -445,7 +457,7 @@ def _in_window(progress: Progress, now: float) -> Stimulus:
         return Stimulus.NOTHING
     if now >= progress.confirm_by or _late_probes(progress, now):
         return Stimulus.WINDOW_OVER if progress.changed else Stimulus.WINDOW_OVER_UNCHANGED
-    proven = _passed(progress).issuperset(probe.name for probe in progress.order.probes)
+    proven = _passed(progress).issuperset(probe.name for probe in progress.order.required)
     return Stimulus.PROVEN if proven else Stimulus.NOTHING
 
 

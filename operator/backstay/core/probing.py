@@ -245,6 +245,15 @@ def results(trials: Iterable[Trial]) -> tuple[ProbeResult, ...]:
     )
 
 
+def advice(trials: Iterable[Trial]) -> tuple[ProbeResult, ...]:
+    """What advisory probes found last; it is told, and nothing follows from it."""
+    return tuple(
+        ProbeResult(trial.rule.name, not trial.fails, told(trial), advisory=True)
+        for trial in trials
+        if not trial.rule.required and trial.last is not None
+    )
+
+
 def told(trial: Trial) -> str:
     """What there is to say of a probe, in a line that a person can use."""
     detail = trial.last.detail if trial.last else "was not run yet"

@@ -32,8 +32,7 @@ async def changed(*probes: Probe, baseline: bool, looks: int = 4) -> tuple[Progr
         around = Surroundings(session, connected=lambda: True)
         before = [one for _ in range(3) for one in await looked(probes, around)] if baseline else []
         trials = probing.begin([rule_for(probe) for probe in probes], probing.old_faults(before))
-        required = tuple(probe for probe in probes if rule_for(probe).required)
-        order = Order(1, Plane.MODEL, StepType.INSTALL, NEW, "2.0.0", required, timedelta(seconds=WINDOW))
+        order = Order(1, Plane.MODEL, StepType.INSTALL, NEW, "2.0.0", probes, timedelta(seconds=WINDOW))
         progress = Progress()
         for event in (Ordered(order, Source.HELD), Switching(), Activated(NEW)):
             progress = advance(progress, event, 0).progress
@@ -41,7 +40,7 @@ async def changed(*probes: Probe, baseline: bool, looks: int = 4) -> tuple[Progr
             found = await looked(probes, around)
             since = timedelta(seconds=second)
             trials = tuple(probing.measured(trial, one, since) for trial, one in zip(trials, found, strict=True))
-            progress = advance(progress, Probed(probing.results(trials)), second).progress
+            progress = advance(progress, Probed((*probing.results(trials), *probing.advice(trials))), second).progress
     return advance(progress, Ticked(), WINDOW).progress, trials
 
 
