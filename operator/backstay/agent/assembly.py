@@ -11,6 +11,7 @@ import aiohttp
 
 from backstay.adapters.failpoints import AGENT, Failpoints
 from backstay.adapters.kube.client import KubeClient, Resource
+from backstay.adapters.node.configs import bad_values
 from backstay.adapters.node.equipment import equipment
 from backstay.adapters.node.generations import Check, Generations
 from backstay.adapters.node.image_pins import ContainerdImages
@@ -40,7 +41,7 @@ PODS: Final = Resource("", "v1", "pods")
 DEVICE_CLASS: Final = "rk3566"
 FILES: Final[Mapping[Plane, str]] = {Plane.MODEL: "model.bin", Plane.CONFIG: "config.json"}
 """What the workload finds in `DATA/model/current/current/` and `DATA/config/current/current/`."""
-CHECKS: Final[Mapping[Plane, Check]] = {Plane.MODEL: bad_samples, Plane.CONFIG: lambda *_: None}
+CHECKS: Final[Mapping[Plane, Check]] = {Plane.MODEL: bad_samples, Plane.CONFIG: bad_values}
 """What is looked at before a release is kept."""
 
 

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import jsonschema
 import orjson
-from jsonschema.validators import validator_for
 from semver import Version
 
+from backstay.adapters.json_schema import NoSchema, schema_fault
 from backstay.adapters.node.probes.samples import LARGEST_BYTES, GoldenSamples
 from backstay.adapters.oci.esp_image import fault_in
 from backstay.adapters.oci.manifest import requirements
@@ -184,13 +183,12 @@ def _check_payload(artifact: NewArtifact) -> None:
 
 def _check_config(file: Path, schema_file: Path) -> None:
     schema, values = (_json(path) for path in (schema_file, file))
-    validator = validator_for(schema, default=jsonschema.Draft202012Validator)
     try:
-        validator.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        raise InputWrong(f"{schema_file} is not a JSON Schema: {error.message} at {error.json_path}") from error
-    if wrong := next(iter(validator(schema).iter_errors(values)), None):
-        raise InputWrong(f"{file} is not valid by {schema_file}: {wrong.message} at {wrong.json_path}")
+        fault = schema_fault(values, schema)
+    except NoSchema as error:
+        raise InputWrong(f"{schema_file} is not a JSON Schema: {error}") from error
+    if fault is not None:
+        raise InputWrong(f"{file} is not valid by {schema_file}: {fault}")
 
 
 def _json(file: Path) -> Any:  # noqa: ANN401  a schema and a config may be any JSON
