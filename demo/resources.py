@@ -18,7 +18,7 @@ HOLD: Final = "stock-taking"
 BOX_PLAN: Final = "assembly-line"
 BOX_GROUP: Final = "digit-boxes"
 BOX_RULE: Final = "box-inference"
-BOX_WINDOW: Final = "6s"
+BOX_WINDOW: Final = "10s"
 LOWEST_ACCURACY: Final = "0.80"
 PERSON: Final = "release-engineer"
 AUDITOR: Final = "auditor"
@@ -97,7 +97,7 @@ def box_health_rule() -> Json:
     """What a box asks of itself before it confirms a model; nobody but the box is needed for it."""
     probes = [
         {"name": "served", "kind": "InferenceReady", "blames": ["model"]},
-        {"name": "replay", "kind": "SampleReplay", "minAgreement": "95%", "maxLatency": "500ms", "blames": ["model"]},
+        {"name": "replay", "kind": "SampleReplay", "minAgreement": "95%", "maxLatency": "1s", "blames": ["model"]},
     ]
     return _object("HealthRule", BOX_RULE, {"probes": probes})
 

@@ -18,7 +18,7 @@ def found_by_replay(evidence: Evidence) -> Finding:
     offenders = []
     for order in orders:
         answer = answer_to(evidence, order, "RolledBack")
-        if answer is None or answer.reason != BY_REPLAY:
+        if answer is None or not answer.reason.startswith(BY_REPLAY):
             offenders.append(f"{order.device} did not answer that its replay failed")
     ordered = {order.device for order in orders}
     offenders += [f"{name} was not ordered it" for name in set(evidence.after.boxes) - ordered]
@@ -35,8 +35,8 @@ def nobody_to_ask(evidence: Evidence) -> Finding:
         offenders.append("nobody saw the API server stopped")
     for order in orders_of(evidence, "model", WRONG):
         box = between.boxes.get(order.device) if between else None
-        words = f"step {order.number}, Install {WRONG}: RolledBack ({BY_REPLAY})"
-        if box is None or not any(entry["what"] == words for entry in box.journal):
+        words = f"step {order.number}, Install {WRONG}: RolledBack ({BY_REPLAY}"
+        if box is None or not any(entry["what"].startswith(words) for entry in box.journal):
             offenders.append(f"the journal of {order.device} did not say by then that it had gone back")
         elif box.content != evidence.contents["model"][GOOD] or box.serves != [GOOD]:
             offenders.append(f"{order.device} did not serve {GOOD} again by then")
