@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from backstay.adapters.node.boot_counters import UBootCounters
+from backstay.adapters.node.boot_counters import GrubCounters, UBootCounters
 from backstay.adapters.node.generations import Generations
 from backstay.adapters.node.process import ProcessInstaller
 from backstay.adapters.node.rauc import RaucInstaller
@@ -65,6 +65,8 @@ class Bench(Protocol):
     settings: dict[str, Any]
     """What another process makes the same installer of, by `installer_of`."""
     first: Release
+    tries_once: bool
+    """Whether what is on trial gets one boot: a power cut ends the trial."""
 
     @property
     def installer(self) -> Installer: ...
@@ -105,6 +107,7 @@ class PlacedBench:
     payload_of: Callable[[str], bytes]
     running: Callable[[Path], Path]
     first: Release = field(init=False)
+    tries_once: bool = False
 
     async def begin(self) -> None:
         first = self.deliver("1.0.0", 1)
@@ -209,7 +212,7 @@ def installer_of(settings: dict[str, Any]) -> Installer:
             return RaucInstaller(
                 directory / "state",
                 Plane.FIRMWARE,
-                UBootCounters(),
+                GrubCounters(Path(settings["grubenv"])) if "grubenv" in settings else UBootCounters(),
                 configuration=Path(settings["configuration"]),
                 address=settings["address"],
                 factory=Release(Plane.FIRMWARE, "1.0.0", settings["factory"], NEEDS),

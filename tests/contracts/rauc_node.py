@@ -107,6 +107,7 @@ class RaucNode:
     first: Release = field(init=False)
     signer: Signer = field(init=False)
     settings: dict[str, Any] = field(init=False)
+    tries_once: bool = False
     _saved: str = "A"
     _bus: asyncio.subprocess.Process | None = None
     service: asyncio.subprocess.Process | None = None
@@ -256,11 +257,14 @@ class RaucNode:
             for number, slot in enumerate(self.slots)
         )
         self.configuration.write_text(
-            f"[system]\ncompatible={COMPATIBLE}\nbootloader=uboot\nmountprefix={self.mounts}\n"
+            f"[system]\ncompatible={COMPATIBLE}\n{self._bootloader()}\nmountprefix={self.mounts}\n"
             f"statusfile={self.disk / 'status.raucs'}\nbundle-formats=plain\n"
             f"[keyring]\npath={self.signer.certificate}\n{groups}",
             encoding="utf-8",
         )
+
+    def _bootloader(self) -> str:
+        """Set the bootloader's programs up, and say what RAUC has to know of it."""
         flash = self.disk / "env.bin"
         environment = self.root / "etc" / "fw_env.config"
         environment.write_text(f"{flash} 0x0 0x4000\n{flash} 0x4000 0x4000\n", encoding="utf-8")
@@ -268,12 +272,16 @@ class RaucNode:
             real, ours = shutil.which(program), self.root / "bin" / program
             ours.write_text(f'#!/bin/sh\nexec {real} -c {environment} "$@"\n', encoding="utf-8")
             ours.chmod(0o755)
+        return "bootloader=uboot"
 
     def _fill(self) -> None:
         """Bring the node to what the factory delivers."""
         for slot in self.slots:
             data = image_of("1.0.0") if slot == self.booted else b""
             (self.disk / SLOTS[slot]).write_bytes(data.ljust(SLOT_BYTES, b"\0"))
+        self._deliver_variables()
+
+    def _deliver_variables(self) -> None:
         (self.disk / "env.bin").write_bytes(b"\0" * 0x8000)
         defaults, more = self.root / "etc" / "defaults", f" {RESCUE}" if RESCUE in self.slots else ""
         defaults.write_text(

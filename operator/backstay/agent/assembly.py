@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, assert_never
@@ -64,9 +65,20 @@ class Program:
     """The node's firmware is a program that the agent keeps running."""
 
 
+class Bootloader(StrEnum):
+    """Which bootloader RAUC is set up with (`bootloader=` in its system.conf)."""
+
+    UBOOT = "uboot"
+    GRUB = "grub"
+
+
 @dataclass(frozen=True, slots=True)
 class SystemImage:
     """The node's firmware is its whole system, in two slots of RAUC's."""
+
+    bootloader: Bootloader = Bootloader.UBOOT
+    grubenv: Path = Path("/boot/grub/grubenv")
+    """GRUB's environment block, where GRUB is the bootloader: RAUC's `grubenv=`."""
 
 
 Firmware = StaticPod | Program | SystemImage
@@ -182,12 +194,13 @@ def _firmware(
             return StaticPodInstaller(directory, Plane.FIRMWARE, place, images=images, kubelet=health), None
         case Program():
             return ProcessInstaller(directory, Plane.FIRMWARE), None
-        case SystemImage():
+        case SystemImage(bootloader, grubenv):
             # The library for D-Bus takes 6 MB, which the other kinds need not have.
-            from backstay.adapters.node.boot_counters import UBootCounters  # noqa: PLC0415
+            from backstay.adapters.node.boot_counters import GrubCounters, UBootCounters  # noqa: PLC0415
             from backstay.adapters.node.rauc import RaucInstaller  # noqa: PLC0415
 
-            rauc = RaucInstaller(directory, Plane.FIRMWARE, UBootCounters())
+            counters = GrubCounters(grubenv) if bootloader is Bootloader.GRUB else UBootCounters()
+            rauc = RaucInstaller(directory, Plane.FIRMWARE, counters)
             return rauc, rauc.renew
         case _:
             assert_never(firmware)

@@ -13,9 +13,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from backstay.adapters.node.boot_counters import GRUBENV
 from backstay.adapters.node.kubelet_health import HEALTHZ
 from backstay.adapters.oci.public_keys import load_keys
-from backstay.agent.assembly import Program, Settings, StaticPod, SystemImage
+from backstay.agent.assembly import Bootloader, Program, Settings, StaticPod, SystemImage
 from backstay.agent.commander import read_commander
 from backstay.agent.safety import FILE
 from backstay.agent.service import serve
@@ -101,6 +102,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kubelet", metavar="URL", default=HEALTHZ, help=f"{text} [default: %(default)s]")
     text = "With --firmware pod: containerd's client, to keep images of the fallback; empty: nothing keeps them."
     parser.add_argument("--ctr", type=shlex.split, metavar="COMMAND", default=CTR, help=f"{text} [default: {CTR}]")
+    text = "With --firmware system: the `bootloader=` of RAUC's system.conf. [default: %(default)s]"
+    kinds = tuple(Bootloader)
+    parser.add_argument("--bootloader", type=Bootloader, choices=kinds, default=Bootloader.UBOOT, help=text)
+    text = "With --bootloader grub: the `grubenv=` of RAUC's system.conf. [default: %(default)s]"
+    parser.add_argument("--grubenv", type=Path, metavar="PATH", default=GRUBENV, help=text)
     text = "Where the agent keeps its journal, artifacts, models and configs. [default: %(default)s]"
     parser.add_argument("--data", type=Path, metavar="PATH", default=DATA, help=text)
     text = "Directory of public keys that must have signed artifacts."
@@ -146,6 +152,6 @@ def _firmware(asked: argparse.Namespace) -> "Firmware | None":
         case FirmwareKind.PROGRAM:
             return Program()
         case FirmwareKind.SYSTEM:
-            return SystemImage()
+            return SystemImage(asked.bootloader, asked.grubenv)
         case FirmwareKind.POD:
             return StaticPod(asked.manifests, asked.pod, asked.kubelet, tuple(asked.ctr))

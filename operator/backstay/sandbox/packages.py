@@ -23,6 +23,7 @@ PROGRAMS = {
     "strace": "strace",
     "rauc": "rauc",
     "libubootenv-tool": "fw_setenv",
+    "grub-common": "grub-editenv",
     "squashfs-tools": "mksquashfs",
     "dbus-daemon": "dbus-daemon",
     "containerd": "containerd",

@@ -12,7 +12,7 @@ import pytest
 from dbus_fast import Message
 from dbus_fast.aio import MessageBus
 
-from backstay.adapters.node.boot_counters import UBootCounters
+from backstay.adapters.node.boot_counters import GrubCounters, UBootCounters
 from backstay.adapters.node.dbus import conversation
 from backstay.adapters.node.rauc import RaucInstaller
 from backstay.adapters.node.rauc_service import RAUC, RaucService
@@ -20,6 +20,7 @@ from backstay.core.device import Reason
 from backstay.core.planes import Plane
 from backstay.errors import Unavailable
 from backstay.ports.installer import CannotInstall, Effect
+from tests.contracts.grub_node import GrubNode
 from tests.contracts.installers import Delivery
 from tests.contracts.rauc_node import ATTEMPTS, RaucNode, Signer, make_bundle
 
@@ -28,6 +29,16 @@ from tests.contracts.rauc_node import ATTEMPTS, RaucNode, Signer, make_bundle
 async def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RaucNode]:
     made = RaucNode(tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    try:
+        await made.begin()
+        yield made
+    finally:
+        await made.end()
+
+
+@pytest.fixture
+async def grub_node(tmp_path: Path) -> AsyncIterator[GrubNode]:
+    made = GrubNode(tmp_path)
     try:
         await made.begin()
         yield made
@@ -424,4 +435,57 @@ async def test_node_without_a_recovery_system_stays_where_it_is(node: RaucNode) 
     assert await installer_of(node).rescue() is Effect.AT_ONCE
     assert await installer_of(node).leave_rescue() is Effect.AT_ONCE
     await node.reboot()
+    assert node.truth() == "1.0.0"
+
+
+async def test_trial_ends_at_the_next_boot_when_grub_has_no_try_left(grub_node: GrubNode) -> None:
+    two = await on_trial(grub_node)
+    assert (await grub_node.installer.look()).fallback == grub_node.first, "though GRUB would boot it next by itself"
+    await grub_node.reboot()
+    found = await grub_node.installer.look()
+    assert (found.running, found.on_trial, found.ended) == (grub_node.first, None, 2)
+    await grub_node.take_effect(await grub_node.installer.switch(replace(two.order, number=3)))
+    found = await grub_node.installer.look()
+    assert (found.running, found.on_trial, found.ended) == (two.release, 3, None)
+
+
+async def test_confirmed_system_goes_on_booting_when_grub_takes_its_try_at_each_boot(grub_node: GrubNode) -> None:
+    two = await on_trial(grub_node)
+    await grub_node.installer.confirm(two.order)
+    for _ in range(3):
+        await grub_node.reboot()
+    assert (await grub_node.installer.look()).running == two.release
+
+
+async def test_grub_has_no_try_of_a_slot_when_it_is_taken_or_the_slot_is_bad(grub_node: GrubNode) -> None:
+    counters = GrubCounters(grub_node.grubenv)
+    assert await counters.is_full("A") is True
+    assert grub_node.boots() == "A"
+    assert await counters.is_full("A") is False, "it was booted and not marked since"
+    grub_node.set_variable("A_TRY", "0")
+    grub_node.set_variable("A_OK", "0")
+    assert await counters.is_full("A") is False
+
+
+async def test_grub_cannot_be_asked_when_a_variable_is_no_number_or_absent(grub_node: GrubNode) -> None:
+    grub_node.set_variable("A_OK", "many")
+    with pytest.raises(Unavailable, match=r"A_OK.*'many'"):
+        await GrubCounters(grub_node.grubenv).is_full("A")
+    with pytest.raises(Unavailable, match=r"C_OK.*None"):
+        await GrubCounters(grub_node.grubenv).is_full("C")
+    with pytest.raises(Unavailable, match="cannot be read"):
+        await GrubCounters(grub_node.grubenv.parent).is_full("A")
+
+
+async def test_installer_goes_back_to_the_factorys_image_when_nobody_said_what_it_is(node: RaucNode) -> None:
+    plain = RaucInstaller(
+        node.disk / "state",
+        Plane.FIRMWARE,
+        UBootCounters(),
+        configuration=node.configuration,
+        address=node.settings["address"],
+    )
+    await on_trial(node)
+    assert (await plain.look()).fallback is None
+    await node.take_effect(await plain.fall_back())
     assert node.truth() == "1.0.0"

@@ -3,15 +3,18 @@
 RAUC reports a slot as marked good when the programs that it called said so; only the variable itself tells that the
 bootloader will go on booting the slot.
 
-Source: https://rauc.readthedocs.io/en/v1.8/integration.html (U-Boot: BOOT_ORDER and BOOT_<bootname>_LEFT)
+Source: https://rauc.readthedocs.io/en/v1.8/integration.html (U-Boot: BOOT_ORDER and BOOT_<bootname>_LEFT; GRUB: ORDER,
+<bootname>_OK and <bootname>_TRY)
 """
 
+from pathlib import Path
 from typing import Final, Protocol
 
 from backstay.adapters.node.programs import ended
 from backstay.errors import Unavailable
 
 _SECONDS: Final = 20.0
+GRUBENV: Final = Path("/boot/grub/grubenv")
 
 
 class BootCounters(Protocol):
@@ -47,3 +50,24 @@ class UBootCounters:
             return int(done.said.strip().removeprefix(f"{name}="), 16)
         except ValueError as error:
             raise Unavailable(f"U-Boot's variable {name} is {done.said!r}, which is no number: mend it") from error
+
+
+class GrubCounters:
+    """GRUB's environment block, which `grub-editenv` reads: a slot has one try, which each boot takes."""
+
+    def __init__(self, environment: Path = GRUBENV) -> None:
+        """Read the file `environment`: RAUC's `grubenv`."""
+        self._environment = environment
+
+    async def is_full(self, bootname: str) -> bool:
+        """Tell whether the slot is good and its one try is not taken."""
+        done = await ended("grub-editenv", str(self._environment), "list", seconds=_SECONDS)
+        if done.status:
+            raise Unavailable(f"GRUB's environment {self._environment} cannot be read: {done.last_complaint}")
+        variables = dict(line.split("=", 1) for line in done.said.splitlines() if "=" in line)
+        found = {name: variables.get(name) for name in (f"{bootname}_OK", f"{bootname}_TRY")}
+        if unknown := [name for name, value in found.items() if value not in {"0", "1"}]:
+            raise Unavailable(
+                f"GRUB's variable {unknown[0]} in {self._environment} is {found[unknown[0]]!r}, not 0 or 1: mend it"
+            )
+        return tuple(found.values()) == ("1", "0")

@@ -48,7 +48,7 @@ class _Holding:
     def is_fallback(self) -> bool:
         """Whether the group is one to go back to, if it does not run."""
         is_proven = self.entry is None or (self.entry.confirmed and not self.entry.left)
-        return self.release is not None and is_proven and self.group.root.is_good and not self.is_primary
+        return is_proven and self.group.root.is_good
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,19 @@ class _Node:
     other: _Holding | None
 
     @property
+    def switched(self) -> bool:
+        """Whether the other group was made the one that boots next, and the node was not rebooted since.
+
+        GRUB gives what is on trial one boot: while it runs, the next one is its fallback's already.
+        """
+        return self.other is not None and self.other.is_primary and self.running.on_trial is None
+
+    @property
     def fallback(self) -> _Holding | None:
-        return self.other if self.other is not None and self.other.is_fallback else None
+        if self.other is None or not self.other.is_fallback or self.switched:
+            return None
+        # What is on trial was switched to from the other group: it ran, whoever wrote it.
+        return self.other if self.other.release is not None or self.running.on_trial is not None else None
 
     @property
     def ended(self) -> int | None:
@@ -194,7 +205,7 @@ class RaucInstaller:
         """
         await self._rauc.idle(self._install_within)
         node = await self._node(await self._rauc.slots())
-        if node.other is not None and node.other.is_primary:
+        if node.other is not None and node.switched:
             await self._leave(node.other, node.running)
             return Effect.AT_ONCE
         if node.fallback is None:
