@@ -82,7 +82,9 @@ async def test_pod_is_released_and_pulled_back_on_a_real_node_and_a_model_touche
 ) -> None:
     await appoint(sandbox, kube, namespace, DEVICE, box.name)
     image = await web_image(sandbox, "one")
-    one = await push_pod(sandbox, tmp_path, "1.0.0", pod(POD, image))
+    serving = pod(POD, image)
+    serving["spec"]["terminationGracePeriodSeconds"] = 1
+    one = await push_pod(sandbox, tmp_path, "1.0.0", serving)
     crashing = pod(POD, await web_image(sandbox, "two"))
     crashing["spec"]["containers"][0]["command"] = ["/bin/busybox", "false"]
     bad = await push_pod(sandbox, tmp_path, "2.0.0", crashing)
