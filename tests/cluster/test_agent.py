@@ -172,9 +172,9 @@ async def test_nothing_begins_while_a_hold_stands(sandbox, kube, namespace, agen
         await until(kube, namespace, answered(Plane.MODEL, 1))
 
 
-async def recover(sandbox: Sandbox, namespace: str, *more: str) -> tuple[int, str]:
+async def recover(sandbox: Sandbox, namespace: str, *more: str, command: str = "recover") -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
-        *(BACKSTAY, "recover", DEVICE, "-n", namespace, "--kubeconfig", str(sandbox.kubeconfig), *more),
+        *(BACKSTAY, command, DEVICE, "-n", namespace, "--kubeconfig", str(sandbox.kubeconfig), *more),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -198,7 +198,9 @@ async def test_node_is_safe_by_order_and_a_person_recovers_it(sandbox, kube, nam
         found = await until(kube, namespace, answered(Plane.MODEL, 3))
         assert found["planes"]["model"]["reason"].startswith("Frozen: it failed on this device before, ProbeFailed")
 
-        await kube.merge_patch(EDGE_DEVICES, DEVICE, {"spec": {"mode": "Safe"}}, namespace)
+        assert (await recover(sandbox, namespace, command="safe-mode"))[0] == 1, "nobody said yes"
+        status, said = await recover(sandbox, namespace, "--yes", command="safe-mode")
+        assert (status, "ordered into safe mode" in said) == (0, True), said
         found = await until(kube, namespace, lambda status: status.get("mode") == "Safe")
         (ready,) = (one for one in found["conditions"] if one["type"] == "Ready")
         assert (ready["reason"], ready["message"]) == ("SafeMode", "safe mode: spec.mode is Safe")

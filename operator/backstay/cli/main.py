@@ -30,6 +30,7 @@ COMMANDS = {
     "resume": "Go on with a plan that is paused or has halted.",
     "retry": "Order the devices again that failed.",
     "rollback": "Take a whole revision back.",
+    "safe-mode": "Let a node keep only its agent and its connection.",
     "sandbox": "Run a real Kubernetes and its neighbours on this machine.",
     "simulate": "Play a whole release on a simulated clock.",
     "status": "Show how far releases have come.",
@@ -38,6 +39,7 @@ COMMANDS = {
 MODULES = dict.fromkeys(("approve", "pause", "resume", "retry", "rollback"), "asking") | {
     "hold": "holding",
     "lift": "holding",
+    "safe-mode": "safe_mode",
 }
 """Where commands live that share a module; every other has one of its own name.
 
@@ -97,7 +99,7 @@ def _load(app: "typer.Typer", name: str, summary: str) -> None:
     if group is not None:
         app.add_typer(group, name=name, help=summary)
         return
-    function: Callable[..., None] = getattr(module, name)
+    function: Callable[..., None] = getattr(module, name.replace("-", "_"))
     app.command(name, help=summary)(function)
 
 
