@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from backstay.adapters.failpoints import Failpoints
 from backstay.adapters.node.durable import remove, write_file
 from backstay.core import probing
 from backstay.core.device import Progress
@@ -186,9 +187,10 @@ class Journal:
 class Notebook:
     """What the agent remembers, always as the journal has it; each change is written as a whole."""
 
-    def __init__(self, journal: Journal, boot: str) -> None:
+    def __init__(self, journal: Journal, boot: str, failpoints: Failpoints) -> None:
         """Remember nothing until it is read; everything is written as of this `boot`."""
         self.journal: Final = journal
+        self._failpoints = failpoints
         self._boot = boot
         self.memory = Memory()
 
@@ -208,7 +210,9 @@ class Notebook:
             JournalUnwritable: what was remembered before still is.
         """
         memory = replace(memory, boot=self._boot)
+        self._failpoints.passing("before-keep")
         await asyncio.to_thread(self.journal.keep, memory)
+        self._failpoints.passing("after-keep")
         self.memory = memory
 
     def keep_now(self, memory: Memory) -> None:

@@ -85,12 +85,12 @@ class Machine:
     ) -> None:
         self.before: Callable[[Order], Awaitable[OldFaults]] = _no_baseline
         """Looks at the node before each change."""
-        self.notebook: Final = Notebook(journal, times.boot)
+        self._failpoints = failpoints or Failpoints(places=AGENT)
+        self.notebook: Final = Notebook(journal, times.boot, self._failpoints)
         self.resting = ""
         """Why nothing may begin, as long as the node is in safe mode."""
         self._installers = installers
         self._times = times
-        self._failpoints = failpoints or Failpoints(places=AGENT)
         self._storage: dict[Plane, Storage] = {}
         self._acting = 0
         self.download: Order | None = None
@@ -397,9 +397,7 @@ class Machine:
             frozen = freezing.with_frozen(frozen, found)
         if entry.progress.state is PlaneState.CONFIRMED and entry.progress.order is not None:
             frozen = freezing.without(frozen, entry.progress.order)
-        self._failpoints.passing("before-keep")
         await self.notebook.keep(replace(memory, planes={**memory.planes, plane: entry}, frozen=frozen))
-        self._failpoints.passing("after-keep")
 
     async def _carry_out(self, plane: Plane, instruction: Instruction) -> None:
         match instruction:
