@@ -235,7 +235,10 @@ def unanswered(evidence: Evidence) -> Evidence:
 
 def never_broken(evidence: Evidence) -> Evidence:
     """The camera that was told to fail confirmed instead."""
-    answers = [replace(a, state="Confirmed") if a.reason == FAILED_AS_TOLD else a for a in evidence.history.answers]
+    answers = [
+        replace(answer, state="Confirmed") if answer.reason.startswith(FAILED_AS_TOLD) else answer
+        for answer in evidence.history.answers
+    ]
     return _with_history(evidence, answers=answers)
 
 

@@ -2,8 +2,9 @@
 
 from typing import Final
 
+from demo.checker.audit import Order
 from demo.checker.box import STOPPED
-from demo.checker.evidence import Evidence
+from demo.checker.evidence import Evidence, Moment
 from demo.checker.finding import Claim, Finding, all_of, answer_to, changed_flash, orders_of
 from demo.checker.rollback_claims import frozen, paged, rolled_back
 
@@ -13,18 +14,20 @@ BY_REPLAY: Final = "ProbeFailed: replay"
 
 
 def found_by_replay(evidence: Evidence) -> Finding:
-    """Each node took the model, and its own replay of the samples is why it did not stay."""
+    """Each node took the model, and by its own journal and the answers its replay of the samples is why it went back.
+
+    One answer is enough: the operator may order all to go back before the other has come.
+    """
     orders = orders_of(evidence, "model", WRONG)
-    offenders = []
-    for order in orders:
-        answer = answer_to(evidence, order, "RolledBack")
-        if answer is None or not answer.reason.startswith(BY_REPLAY):
-            offenders.append(f"{order.device} did not answer that its replay failed")
+    answers = [answer for order in orders if (answer := answer_to(evidence, order, "RolledBack"))]
+    offenders = [f"{one.device} answered {one.reason}" for one in answers if not one.reason.startswith(BY_REPLAY)]
+    offenders += [f"the journal of {o.device} does not say so" for o in orders if not _says_so(evidence.after, o)]
     ordered = {order.device for order in orders}
     offenders += [f"{name} was not ordered it" for name in set(evidence.after.boxes) - ordered]
-    if not ordered:
-        offenders.append("nobody was ordered it")
-    return all_of("replaying golden samples found it", offenders, f"{len(ordered)} boxes answered {BY_REPLAY}")
+    if not answers:
+        offenders.append("no box answered that it went back")
+    facts = f"{len(ordered)} boxes wrote {BY_REPLAY} into their journals, {len(answers)} answered it"
+    return all_of("replaying golden samples found it", offenders, facts)
 
 
 def nobody_to_ask(evidence: Evidence) -> Finding:
@@ -35,8 +38,7 @@ def nobody_to_ask(evidence: Evidence) -> Finding:
         offenders.append("nobody saw the API server stopped")
     for order in orders_of(evidence, "model", WRONG):
         box = between.boxes.get(order.device) if between else None
-        words = f"step {order.number}, Install {WRONG}: RolledBack ({BY_REPLAY}"
-        if box is None or not any(entry["what"].startswith(words) for entry in box.journal):
+        if between is None or box is None or not _says_so(between, order):
             offenders.append(f"the journal of {order.device} did not say by then that it had gone back")
         elif box.content != evidence.contents["model"][GOOD] or box.serves != [GOOD]:
             offenders.append(f"{order.device} did not serve {GOOD} again by then")
@@ -68,6 +70,12 @@ def cameras_untouched(evidence: Evidence) -> Finding:
     offenders += changed_flash(evidence, evidence.after.flash)
     facts = f"not one byte changed in {len(evidence.after.flash)} flash files"
     return all_of("no camera was touched", offenders, facts)
+
+
+def _says_so(moment: Moment, order: Order) -> bool:
+    """Whether the node's journal has that its replay undid this step."""
+    words = f"step {order.number}, Install {WRONG}: RolledBack ({BY_REPLAY}"
+    return any(entry["what"].startswith(words) for entry in moment.boxes[order.device].journal)
 
 
 ACT_7: Final[tuple[Claim, ...]] = (
