@@ -39,7 +39,7 @@ test: setup-tests
 	@$(VENV)/python -m pytest --ignore=tests/scale -m 'not sweep' --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
 faults: setup
-	@BACKSTAY_HYPOTHESIS=long $(VENV)/python -m pytest tests/faults tests/laws tests/bridge/test_fuzz.py -m 'sweep or not sweep' $(ARGS)
+	@BACKSTAY_HYPOTHESIS=long $(VENV)/python -m pytest tests/faults tests/laws tests/bridge/test_fuzz.py tests/contracts/test_installers.py -m 'sweep or not sweep' $(ARGS)
 
 # What is measured is printed as a table and written to build/bench/*.json. No time is asserted; memory a device and writes
 # a step are.
