@@ -307,7 +307,7 @@ def test_device_selects_a_compatible_set_when_the_firmware_fell_back_below_the_m
 
 
 def test_order_without_probes_or_window_is_no_order() -> None:
-    with pytest.raises(ValueError, match="at least one probe"):
+    with pytest.raises(ValueError, match="at least one required probe"):
         order(1, Plane.MODEL, model(2), "2.0.0", probes=())
     assert timedelta() < WINDOW
 
