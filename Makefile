@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 JOBS ?= 2
 
-.PHONY: help setup setup-tests setup-benchmarks demo test check lint formatted types layers generated faults bench mutants format lock clean
+.PHONY: help setup setup-tests setup-machines setup-benchmarks demo test check lint formatted types layers generated faults vm bench mutants format lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo 'make test     every test except the long ones'
 	@echo 'make check    lint, formatting, types, layers, generated files'
 	@echo 'make faults   the long fault tests, the laws and the fuzz with ten times as many examples'
+	@echo 'make vm       the tests that boot whole machines; ARGS="-m machine" also cuts the power at each write, for hours'
 	@echo 'make bench    what decisions, a bridge, an agent and 10,000 devices take in time, memory and writes;'
 	@echo '              SIZES="1000 1000000" for other fleets'
 	@echo 'make mutants  which changes to the decision core no test notices; MODULE=gates for a part of it'
@@ -28,6 +29,9 @@ setup:
 setup-tests:
 	@PYTHONPATH=operator $(PYTHON) -m backstay.sandbox.setup --for-tests
 
+setup-machines:
+	@PYTHONPATH=operator $(PYTHON) -m backstay.sandbox.setup --for-machines
+
 setup-benchmarks:
 	@PYTHONPATH=operator $(PYTHON) -m backstay.sandbox.setup --for-benchmarks
 
@@ -36,10 +40,13 @@ demo: setup
 
 # Two at a time, each file whole: the cluster tests mostly wait, the others mostly compute.
 test: setup-tests
-	@$(VENV)/python -m pytest --ignore=tests/scale -m 'not sweep' --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
+	@$(VENV)/python -m pytest --ignore=tests/scale -m 'not sweep and not machine' --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
 faults: setup
 	@BACKSTAY_HYPOTHESIS=long $(VENV)/python -m pytest tests/faults tests/laws tests/bridge/test_fuzz.py tests/contracts/test_installers.py -m 'sweep or not sweep' $(ARGS)
+
+vm: setup-machines
+	@$(VENV)/python -m pytest tests/vm -m 'machine and not sweep' $(ARGS)
 
 # What is measured is printed as a table and written to build/bench/*.json. No time is asserted; memory a device and writes
 # a step are.

@@ -31,10 +31,11 @@ LOGS = ROOT / "build" / "setup"
 INTERRUPTED = 130
 FOR_TESTS = "--for-tests"
 FOR_BENCHMARKS = "--for-benchmarks"
+FOR_MACHINES = "--for-machines"
 
 
-def prepare(report: Report, *, for_tests: bool, for_benchmarks: bool = False) -> None:
-    """Make everything ready, or do nothing if it is; `for_tests` and `for_benchmarks` also what only they need.
+def prepare(report: Report, *, for_tests: bool, for_benchmarks: bool = False, for_machines: bool = False) -> None:
+    """Make everything ready, or do nothing if it is; also what only tests, benchmarks or booted machines need.
 
     Raises `BackstayError` if something has to be done by hand first, or fails.
     """
@@ -42,18 +43,20 @@ def prepare(report: Report, *, for_tests: bool, for_benchmarks: bool = False) ->
     with (LOGS / "lock").open("w") as lock:
         # Two runs at once would install over each other.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        packages.install(_packages(for_benchmarks=for_benchmarks), LOGS / "apt.log", report)
+        wanted = _packages(for_benchmarks=for_benchmarks, for_machines=for_machines)
+        packages.install(wanted, LOGS / "apt.log", report)
         _install_environment(report)
         go = install_go(PYTHON, report)
         for module in (KUBERNETES, COSIGN, ARGO_CD) if for_tests else (KUBERNETES,):
             module.build(go, report)
 
 
-def _packages(*, for_benchmarks: bool) -> tuple[str, ...]:
+def _packages(*, for_benchmarks: bool, for_machines: bool) -> tuple[str, ...]:
     # Debian packs this part of Python by itself.
     venv = () if PYTHON.exists() or importlib.util.find_spec("ensurepip") else ("python3-venv",)
     compared = packages.missing(packages.COMPARED) if for_benchmarks else ()
-    return (*venv, *packages.missing(), *compared)
+    booted = packages.missing(packages.MACHINE) if for_machines else ()
+    return (*venv, *packages.missing(), *booted, *compared)
 
 
 def _install_environment(report: Report) -> None:
@@ -89,7 +92,12 @@ def main() -> int:
     """Run the set-up; a failure is one clear message."""
     try:
         asked = sys.argv[1:]
-        prepare(report_to_terminal, for_tests=FOR_TESTS in asked, for_benchmarks=FOR_BENCHMARKS in asked)
+        prepare(
+            report_to_terminal,
+            for_tests=FOR_TESTS in asked,
+            for_benchmarks=FOR_BENCHMARKS in asked,
+            for_machines=FOR_MACHINES in asked,
+        )
     except BackstayError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
