@@ -113,9 +113,10 @@ class OrdersReader:
         """
         began = self._clock.monotonic()
         namespace = self._view.namespace
-        holds, groups = await asyncio.gather(
-            self._client.list(HOLDS, namespace), self._client.list(DEVICE_GROUPS, namespace)
-        )
+        # One after the other: where both were asked at once and one is refused just as this is cancelled, the refusal
+        # would be all that is seen, and whoever goes on after a refusal would never end.
+        holds = await self._client.list(HOLDS, namespace)
+        groups = await self._client.list(DEVICE_GROUPS, namespace)
         self._view.take_orders(
             StandingOrders(
                 began,
