@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 VENV := .venv/bin
-JOBS ?= 2
+JOBS ?= 3
 
 .PHONY: help setup setup-tests setup-machines setup-benchmarks demo test check lint formatted types layers generated faults vm bench mutants format lock clean
 .DEFAULT_GOAL := help
@@ -38,9 +38,9 @@ setup-benchmarks:
 demo: setup
 	@$(VENV)/python -m demo
 
-# Two at a time, each file whole: the cluster tests mostly wait, the others mostly compute.
+# Three at a time, each file whole and the longest first: the cluster tests mostly wait, the others mostly compute.
 test: setup-tests
-	@$(VENV)/python -m pytest --ignore=tests/scale -m 'not sweep and not machine' --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
+	@$(VENV)/python -m pytest --ignore=tests/scale -m 'not sweep and not machine' --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 faults: setup
 	@BACKSTAY_HYPOTHESIS=long $(VENV)/python -m pytest tests/faults tests/laws tests/bridge/test_fuzz.py tests/contracts/test_installers.py -m 'sweep or not sweep' $(ARGS)

@@ -2,8 +2,22 @@
 
 import asyncio
 import os
+from typing import Final
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+LONGEST_FIRST: Final = (
+    "test_demo_sabotage",
+    "test_operator_kills",
+    "test_operator",
+    "test_node",
+    "test_agent_on_node",
+    "test_installers",
+    "test_errors",
+    "test_sandbox",
+)
+"""The files that take longest, the longest first: begun last, each would run alone at the end."""
 
 # On a busy machine of two cores an example may take long without anything being wrong.
 settings.register_profile("backstay", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -23,3 +37,11 @@ settings.load_profile(os.environ.get("BACKSTAY_HYPOTHESIS", "backstay"))
 # Between two tests pytest-asyncio asks for the current loop; unless it was told that there is none, Python 3.11 makes
 # one for the answer, and nobody closes it.
 asyncio.set_event_loop(None)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest; within a file, and for all others, the order stays."""
+    late = len(LONGEST_FIRST)
+    order = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.stem, late))

@@ -39,7 +39,7 @@ class Nobody:
 async def test_reader_ends_when_it_is_cancelled_while_it_is_refused(turns: int):
     for after in range(10):
         reader = OrdersReader(RefusedLater(turns), Nobody(), SystemClock())
-        task = asyncio.create_task(reader._keep_reading())  # noqa: SLF001 - all else of it needs a server
+        task = asyncio.create_task(reader._keep_reading())
         for _ in range(after):
             await asyncio.sleep(0)
         task.cancel()
