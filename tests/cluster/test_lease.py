@@ -1,12 +1,14 @@
 """Leadership on a real Lease: never two at a time, and no waiting where nobody is left."""
 
 import asyncio
+import logging
 
 import pytest
 
 from backstay.adapters.kube.client import LEASES, KubeClient
 from backstay.adapters.kube.lease import LEASE_NAME, Leadership, LeadershipLost
 from backstay.adapters.system_clock import SystemClock
+from backstay.sandbox import Sandbox
 
 SECONDS = 2
 
@@ -73,6 +75,35 @@ async def test_leader_goes_on_when_only_the_answer_to_its_renewal_was_lost(kube:
         async with asyncio.timeout(SECONDS):
             await first.keep()
     first.assert_held()
+
+
+async def test_leader_goes_on_when_its_right_to_renew_was_away_for_a_moment(
+    sandbox: Sandbox, kube: KubeClient, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    lead = ("create", "role", "leads", "--verb=*", "--resource=leases.coordination.k8s.io")
+    here = f"--namespace={namespace}"
+    await sandbox.kubectl("create", "serviceaccount", "leader", here)
+    await sandbox.kubectl(*lead, here)
+    allow = ("create", "rolebinding", "leads", "--role=leads", f"--serviceaccount={namespace}:leader", here)
+    await sandbox.kubectl(*allow)
+    account = await sandbox.service_account_kubeconfig(namespace, "leader")
+    async with KubeClient.connect(account) as client:
+        leader = Leadership(client, namespace=namespace, identity="leader", duration_seconds=12, clock=SystemClock())
+        await leader.win()
+        keeping = asyncio.create_task(leader.keep())
+        await sandbox.kubectl("delete", "rolebinding", "leads", here)
+        with caplog.at_level(logging.WARNING):
+            async with asyncio.timeout(8):
+                while "the lease could not be renewed" not in caplog.text and not keeping.done():
+                    await asyncio.sleep(0.05)
+        await sandbox.kubectl(*allow)
+        before = (await kube.get(LEASES, LEASE_NAME, namespace))["spec"]["renewTime"]
+        async with asyncio.timeout(8):
+            while (await kube.get(LEASES, LEASE_NAME, namespace))["spec"]["renewTime"] == before:
+                await asyncio.sleep(0.1)
+        assert not keeping.done()
+        leader.assert_held()
+        keeping.cancel()
 
 
 async def test_one_candidate_wins_when_two_come_at_once(kube: KubeClient, namespace: str) -> None:

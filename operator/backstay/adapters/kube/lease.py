@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from backstay.adapters.kube.client import LEASES, Json, KubeClient
-from backstay.errors import BackstayError, Conflict, NotFound, Unavailable
+from backstay.errors import BackstayError, Conflict, Forbidden, NotFound, Unavailable
 from backstay.ports.clock import Clock
 
 LEASE_NAME: Final = "backstay-operator"
@@ -107,7 +107,8 @@ class Leadership:
             try:
                 async with asyncio.timeout(self._interval * 2):
                     await self._renew()
-            except (Unavailable, TimeoutError) as error:
+            # A restarted API server refuses what it allows, until it has read the roles.
+            except (Unavailable, Forbidden, TimeoutError) as error:
                 log.warning("the lease could not be renewed: %s", str(error) or "no answer in time")
                 self.assert_held()
 
