@@ -38,6 +38,20 @@ def test_nothing_else_is_frozen(progress: Progress) -> None:
     assert frozen_by(progress) is None
 
 
+@pytest.mark.parametrize(
+    ("said", "frozen"),
+    [
+        ("home: no answer since the change", False),
+        ("replay, home: replay: 3 of 20 disagree; home: no answer", True),
+        ("", True),
+    ],
+)
+def test_content_is_not_frozen_when_it_only_could_not_reach_home(said: str, *, frozen: bool) -> None:
+    order = replace(ORDER, probes=(*ORDER.probes, Probe("home", "AgentConnected")))
+    found = frozen_by(replace(FAILED, order=order, cause=Cause(Reason.PROBE_FAILED, said)))
+    assert (found is not None) is frozen
+
+
 def test_install_of_what_is_frozen_is_refused_with_how_it_failed() -> None:
     known = with_frozen((), FROZEN)
     assert str(refusal(known, replace(ORDER, number=9))) == (

@@ -368,6 +368,11 @@ def failed_probes(results: Iterable[ProbeResult]) -> Cause:
     return Cause(Reason.PROBE_FAILED, shortened(told, LONGEST_DETAIL))
 
 
+def probes_named(detail: str) -> list[str]:
+    """The names of the probes that a text of `failed_probes` begins with."""
+    return [name.strip() for name in detail.partition(":")[0].split(",")]
+
+
 def shortened(text: str, length: int) -> str:
     """A text that is no longer than that, and shows where it was cut."""
     return text if len(text) <= length else f"{text[: length - 1]}\N{HORIZONTAL ELLIPSIS}"

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from backstay.core.device import Reason as DeviceReason
+from backstay.core.device import probes_named
 from backstay.core.devices import Device, PlaneState
 from backstay.core.planes import Plane
 
@@ -78,7 +79,7 @@ def failure_of(device: Device, resource_probes: frozenset[str] = frozenset()) ->
         return FailureKind.TIMED_OUT
     status = device.status(device.step.plane)
     reason, _, detail = status.reason.partition(":")
-    if reason == DeviceReason.PROBE_FAILED and resource_probes.intersection(_names(detail)):
+    if reason == DeviceReason.PROBE_FAILED and resource_probes.intersection(probes_named(detail)):
         return FailureKind.RESOURCE_ANOMALY
     if (kind := _KINDS.get(reason)) is not None:
         return kind
@@ -104,8 +105,3 @@ def sort_of(device: Device, kind: FailureKind) -> str:
 def is_undelivered(device: Device) -> bool:
     """Tell whether the last step ended because its content never arrived."""
     return device.answered and failure_of(device) is FailureKind.UNDELIVERED
-
-
-def _names(detail: str) -> list[str]:
-    """The probes that a device names, without what it says of them."""
-    return [name.strip() for name in detail.partition(":")[0].split(",")]
