@@ -155,8 +155,13 @@ async def _run_again(box: Node, data: Path) -> tuple[int | None, str]:
         *("--kubeconfig", box.kubeconfig, "--data", data / "lib"),
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(60):
-        _, told = await process.communicate()
+    try:
+        async with asyncio.timeout(60):
+            _, told = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     known = ("another agent runs", "grant it with the roles in manifests/")
     return process.returncode, next((words for words in known if words in told.decode()), told.decode())
 
