@@ -12,7 +12,7 @@ import pytest
 
 from backstay.errors import Refused
 from backstay.sandbox import golang
-from backstay.sandbox.build import COSIGN, KUBERNETES, cosign_binaries, kubernetes_binaries
+from backstay.sandbox.build import COSIGN, HELM, KUBERNETES, cosign_binaries, kubernetes_binaries
 from backstay.sandbox.command import CommandFailed
 from backstay.sandbox.golang import Go, find_go
 
@@ -28,7 +28,7 @@ esac
 """
 BUILD = """
 while [ "$1" != -o ]; do shift; done
-for program in kube-apiserver kube-controller-manager kubectl kubelet; do : >"$2/$program"; done
+for program in kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet; do : >"$2/$program"; done
 """
 
 

@@ -1,4 +1,4 @@
-"""What is built from source here: a Kubernetes for the sandbox, and what the tests need of cosign and of Argo CD."""
+"""What is built from source here: a Kubernetes for the sandbox, and what the tests need of cosign, Argo CD and helm."""
 
 from pathlib import Path
 from typing import Final
@@ -8,7 +8,7 @@ from backstay.sandbox.go_module import GoModule
 KUBERNETES: Final = GoModule(
     title="Kubernetes",
     directory=Path(__file__).parent / "kubernetes",
-    programs=("kube-apiserver", "kube-controller-manager", "kubectl", "kubelet"),
+    programs=("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kubelet"),
     builder="make setup",
     upstream="k8s.io/kubernetes",
     version_variable="k8s.io/component-base/version.gitVersion",
@@ -35,6 +35,17 @@ ARGO_CD: Final = GoModule(
 )
 
 
+HELM: Final = GoModule(
+    title="helm",
+    directory=Path(__file__).parent / "helm",
+    programs=("helm", "kubeconform", "known-kinds"),
+    builder="make setup-tests",
+    upstream="helm.sh/helm/v4",
+    version_variable="helm.sh/helm/v4/internal/version.version",
+    sources=("known-kinds/main.go",),
+)
+
+
 def kubernetes_binaries() -> Path:
     """The directory of the Kubernetes programs.
 
@@ -57,3 +68,11 @@ def cosign_binaries() -> Path:
     Raises `Refused` if they are not built yet.
     """
     return COSIGN.built()
+
+
+def helm_binaries() -> Path:
+    """The directory of helm, and of what checks manifests without a cluster.
+
+    Raises `Refused` if they are not built yet.
+    """
+    return HELM.built()

@@ -1,6 +1,6 @@
 """Everything that the two commands of the README need: run by make with the machine's own Python.
 
-    Debian packages → the virtual environment → Go → Kubernetes → cosign and Argo CD's Lua, where tests are to run
+    Debian packages → the virtual environment → Go → Kubernetes → cosign, Argo CD's Lua and helm, where tests are to run
 
 Each step looks first whether there is anything to do, and says nothing if there is not. Only the standard library is
 at hand here.
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from backstay.errors import BackstayError
 from backstay.sandbox import packages
-from backstay.sandbox.build import ARGO_CD, COSIGN, KUBERNETES
+from backstay.sandbox.build import ARGO_CD, COSIGN, HELM, KUBERNETES
 from backstay.sandbox.command import run_watched
 from backstay.sandbox.golang import install_go
 from backstay.sandbox.progress import Progress, Report, report_to_terminal
@@ -47,7 +47,7 @@ def prepare(report: Report, *, for_tests: bool, for_benchmarks: bool = False, fo
         packages.install(wanted, LOGS / "apt.log", report)
         _install_environment(report)
         go = install_go(PYTHON, report)
-        for module in (KUBERNETES, COSIGN, ARGO_CD) if for_tests else (KUBERNETES,):
+        for module in (KUBERNETES, COSIGN, ARGO_CD, HELM) if for_tests else (KUBERNETES,):
             module.build(go, report)
 
 
