@@ -209,14 +209,15 @@ class KubeClient:
 
     async def credentials(self) -> Credentials:
         """What another library needs to speak to the same server as the same identity, with a token that is fresh."""
-        bearer = (await self._headers()).get("authorization", "")
+        # "Bearer" of a kubeconfig and "bearer" of a service account: the scheme's name has no case (RFC 9110, 11.1).
+        _, _, token = (await self._headers()).get("authorization", "").partition(" ")
         identity = self._identity
         return Credentials(
             host=self.host,
             ca_file=identity.ssl_ca_cert or None,
             certificate_file=identity.cert_file or None,
             key_file=identity.key_file or None,
-            token=bearer.removeprefix("Bearer ").strip() or None,
+            token=token.strip() or None,
             insecure=not identity.verify_ssl,
         )
 
