@@ -43,6 +43,9 @@ def up(
     node: Annotated[
         int, typer.Option("--node", count=True, help="Add a node that runs Pods; give it twice for two.")
     ] = 0,
+    workloads: Annotated[
+        bool, typer.Option("--workloads", help="Also make Pods of Deployments and StatefulSets, and place them.")
+    ] = False,
 ) -> None:
     """Start a sandbox, and leave it running."""
     from backstay.sandbox import detached
@@ -51,12 +54,14 @@ def up(
         raise Refused("a sandbox on kind is not there yet; make a kind cluster yourself and pass its --kubeconfig")
     if node and kubeconfig is not None:
         raise Refused("nodes join only a cluster of the sandbox's own: leave out --node or --kubeconfig")
+    if workloads and kubeconfig is not None:
+        raise Refused("a cluster that exists makes Pods by itself: leave out --workloads or --kubeconfig")
     state = State.load(directory)
     if state is not None and state.alive():
         typer.echo(f"A sandbox is up already in {directory}; `backstay sandbox down` ends it.")
         return
     typer.echo("Starting the sandbox …", err=True)
-    asyncio.run(detached.begin(directory.absolute(), kubeconfig, node))
+    asyncio.run(detached.begin(directory.absolute(), kubeconfig, node, workloads=workloads))
     status(directory)
     typer.echo(f'\nTo use it: eval "$({_again("env", directory)})"\nTo end it: {_again("down", directory)}')
 

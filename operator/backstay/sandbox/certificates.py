@@ -12,14 +12,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from backstay.sandbox.service_network import API_SERVICE
+
 LIFETIME = datetime.timedelta(days=30)
 CLOCK_SKEW = datetime.timedelta(minutes=5)
 
-# The first address of the service range is the API server's inside the cluster.
-SERVICE_RANGE = "10.96.0.0/16"
 API_SERVER_NAMES = (
     "127.0.0.1",
-    "10.96.0.1",
+    API_SERVICE,
     "localhost",
     "kubernetes",
     "kubernetes.default",
@@ -114,6 +114,7 @@ class Credentials:
     """By which kubelets know the API server."""
     admin: KeyPair
     controller_manager: KeyPair
+    scheduler: KeyPair
     service_account_key: Path
     etcd_ca: Path
     etcd_server: KeyPair
@@ -145,6 +146,7 @@ class Credentials:
                 "system:kube-controller-manager",
                 names=["127.0.0.1"],
             ),
+            scheduler=cluster.issue("scheduler", "system:kube-scheduler", names=["127.0.0.1"]),
             service_account_key=service_account_key,
             etcd_ca=etcd.certificate,
             etcd_server=etcd.issue("etcd", "etcd", names=["127.0.0.1", "localhost"]),

@@ -14,7 +14,7 @@ import yaml
 from backstay.errors import BackstayError, NotFound, Refused, Unavailable
 from backstay.sandbox import components, state
 from backstay.sandbox.build import kubernetes_binaries
-from backstay.sandbox.certificates import Credentials
+from backstay.sandbox.certificates import Credentials, KeyPair
 from backstay.sandbox.kubectl import Kubectl
 from backstay.sandbox.node.node import Node, Surroundings, start_node
 from backstay.sandbox.places import Places
@@ -66,9 +66,12 @@ class Sandbox:
         audit: bool = True,
         audit_bodies: bool = True,
         nodes: int = 0,
+        workloads: bool = False,
         keep: bool = False,
     ) -> AsyncIterator["Sandbox"]:
         """Run a whole sandbox, ready for use, until the block ends; its nodes are `node-1` and so on.
+
+        With `workloads` there are a scheduler and the controllers that make Pods of Deployments and StatefulSets.
 
         Logs, kubeconfigs and the audit log are in `directory` and stay there; without one they are in a temporary
         directory, which stays only if the block fails. Without `audit_bodies` the audit log says who wrote to what, and
@@ -81,7 +84,7 @@ class Sandbox:
         async with _lifetime(
             cls,
             directory,
-            lambda sandbox: sandbox._start_cluster(audit=audit, bodies=audit_bodies, nodes=nodes),
+            lambda sandbox: sandbox._start_cluster(audit=audit, bodies=audit_bodies, nodes=nodes, workloads=workloads),
             keep=keep,
         ) as sandbox:
             yield sandbox
@@ -191,6 +194,7 @@ class Sandbox:
             api_url=self.api_url,
             api_port=self._ports.api,
             registry_port=self._ports.registry,
+            other_ports=(self._ports.prometheus, self._ports.alertmanager),
             supervisor=self._supervisor,
         )
 
@@ -247,14 +251,14 @@ class Sandbox:
         """Run until a component ends that nobody stopped, and raise `ComponentFailed` then."""
         await self._supervisor.watch()
 
-    async def _start_cluster(self, *, audit: bool, bodies: bool, nodes: int) -> None:
+    async def _start_cluster(self, *, audit: bool, bodies: bool, nodes: int, workloads: bool) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._start_control_plane(audit=audit, bodies=bodies))
+            group.create_task(self._start_control_plane(audit=audit, bodies=bodies, workloads=workloads))
             self._start_neighbours(group)
         for number in range(nodes):
             await self.add_node(f"node-{number + 1}")
 
-    async def _start_control_plane(self, *, audit: bool, bodies: bool) -> None:
+    async def _start_control_plane(self, *, audit: bool, bodies: bool, workloads: bool) -> None:
         places, ports, binaries, start = (
             self._places,
             self._ports,
@@ -265,13 +269,21 @@ class Sandbox:
         self.ca.write_bytes(credentials.ca.read_bytes())
         admin = components.certificate_user(credentials.admin)
         _write_kubeconfig(self.kubeconfig, components.kubeconfig(self.api_url, self.ca, admin))
-        controllers = places.data / "controller-manager.kubeconfig"
-        user = components.certificate_user(credentials.controller_manager)
-        _write_kubeconfig(controllers, components.kubeconfig(self.api_url, self.ca, user))
         self.audit_log = places.audit_log if audit else None
         await start(components.etcd(places, credentials, ports))
         await start(components.api_server(binaries, places, credentials, ports, audit=audit, bodies=bodies))
-        await start(components.controller_manager(binaries, places, credentials, ports, controllers))
+        controllers = self._component_kubeconfig("controller-manager", credentials.controller_manager)
+        await start(
+            components.controller_manager(binaries, places, credentials, ports, controllers, workloads=workloads)
+        )
+        if workloads:
+            scheduler = self._component_kubeconfig("scheduler", credentials.scheduler)
+            await start(components.scheduler(binaries, places, credentials, ports, scheduler))
+
+    def _component_kubeconfig(self, name: str, pair: KeyPair) -> Path:
+        path = self._places.data / f"{name}.kubeconfig"
+        _write_kubeconfig(path, components.kubeconfig(self.api_url, self.ca, components.certificate_user(pair)))
+        return path
 
     async def _adopt_cluster(self, kubeconfig: Path) -> None:
         view = ("config", "view", "--minify", "--flatten", "--raw", "--output=yaml")

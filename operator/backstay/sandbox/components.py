@@ -9,9 +9,10 @@ from typing import Any
 
 import yaml
 
-from backstay.sandbox.certificates import SERVICE_RANGE, Credentials, KeyPair
+from backstay.sandbox.certificates import Credentials, KeyPair
 from backstay.sandbox.endpoint import Endpoint
 from backstay.sandbox.places import Places
+from backstay.sandbox.service_network import SERVICE_RANGE
 
 SCRAPE_INTERVAL = "1s"
 # How long Prometheus answers with a sample after the last one. The usual five minutes would let a device that has
@@ -29,6 +30,15 @@ CONTROLLERS = (
     "node-lifecycle-controller",
 )
 
+# What makes Pods of Deployments and StatefulSets, gives them their disks, and counts who may be disrupted.
+WORKLOAD_CONTROLLERS = (
+    "deployment-controller",
+    "replicaset-controller",
+    "statefulset-controller",
+    "persistentvolume-binder-controller",
+    "disruption-controller",
+)
+
 OUR_RESOURCES = ("edgedevices", "releaseplans", "holds", "devicegroups", "healthrules")
 
 
@@ -40,6 +50,7 @@ class Ports:
     etcd_peer: int
     api: int
     controller_manager: int
+    scheduler: int
     prometheus: int
     alertmanager: int
     registry: int
@@ -136,13 +147,15 @@ def controller_manager(
     credentials: Credentials,
     ports: Ports,
     kubeconfig: Path,
+    *,
+    workloads: bool = False,
 ) -> Component:
-    """The few controllers that are needed here; none of them makes Pods or places them."""
+    """The few controllers that are needed here; only with `workloads` do some of them make Pods."""
     pair = credentials.controller_manager
     command = (
         str(binaries / "kube-controller-manager"),
         f"--kubeconfig={kubeconfig}",
-        f"--controllers={','.join(CONTROLLERS)}",
+        f"--controllers={','.join(CONTROLLERS + (WORKLOAD_CONTROLLERS if workloads else ()))}",
         "--use-service-account-credentials",
         "--leader-elect=false",
         "--bind-address=127.0.0.1",
@@ -158,6 +171,26 @@ def controller_manager(
     )
     url = f"https://127.0.0.1:{ports.controller_manager}"
     return Component("kube-controller-manager", command, Endpoint(url, "/healthz", str(credentials.ca)))
+
+
+def scheduler(binaries: Path, places: Places, credentials: Credentials, ports: Ports, kubeconfig: Path) -> Component:
+    """What places Pods that name no node."""
+    pair = credentials.scheduler
+    command = (
+        str(binaries / "kube-scheduler"),
+        f"--kubeconfig={kubeconfig}",
+        f"--authentication-kubeconfig={kubeconfig}",
+        f"--authorization-kubeconfig={kubeconfig}",
+        "--leader-elect=false",
+        "--bind-address=127.0.0.1",
+        f"--secure-port={ports.scheduler}",
+        f"--cert-dir={places.data / 'api-server'}",
+        f"--tls-cert-file={pair.certificate}",
+        f"--tls-private-key-file={pair.key}",
+        "--profiling=false",
+    )
+    url = f"https://127.0.0.1:{ports.scheduler}"
+    return Component("kube-scheduler", command, Endpoint(url, "/healthz", str(credentials.ca)))
 
 
 def prometheus(places: Places, ports: Ports) -> Component:

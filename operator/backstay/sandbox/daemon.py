@@ -11,13 +11,16 @@ from backstay.errors import BackstayError
 from backstay.sandbox.cluster import Sandbox
 
 
-async def own(directory: Path, kubeconfig: Path | None, nodes: int) -> None:
+async def own(directory: Path, kubeconfig: Path | None, nodes: int, *, workloads: bool) -> None:
     """Run a sandbox, with nodes `node-1` and so on, until this process is asked to end."""
     asked_to_end = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, asked_to_end.set)
-    starting = Sandbox.start(directory, nodes=nodes) if kubeconfig is None else Sandbox.attach(kubeconfig, directory)
+    if kubeconfig is None:
+        starting = Sandbox.start(directory, nodes=nodes, workloads=workloads)
+    else:
+        starting = Sandbox.attach(kubeconfig, directory)
     async with contextlib.AsyncExitStack() as stack:
         begin = asyncio.create_task(stack.enter_async_context(starting))
         interrupt = asyncio.create_task(asked_to_end.wait())
@@ -36,9 +39,10 @@ def main() -> int:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--kubeconfig", type=Path)
     parser.add_argument("--nodes", type=int, default=0)
+    parser.add_argument("--workloads", action="store_true")
     options = parser.parse_args()
     try:
-        asyncio.run(own(options.directory, options.kubeconfig, options.nodes))
+        asyncio.run(own(options.directory, options.kubeconfig, options.nodes, workloads=options.workloads))
     except BackstayError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -40,14 +40,16 @@ def find(directory: Path) -> State:
     return state
 
 
-async def begin(directory: Path, kubeconfig: Path | None = None, nodes: int = 0) -> State:
-    """Start a sandbox, with nodes `node-1` and so on, that stays when this process ends, and wait until it is ready.
+async def begin(directory: Path, kubeconfig: Path | None = None, nodes: int = 0, *, workloads: bool = False) -> State:
+    """Start a sandbox, as `Sandbox.start` does, that stays when this process ends, and wait until it is ready.
 
     Raises `ComponentFailed` with what the sandbox said if it does not come up.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = directory / "up.log"
     command = [sys.executable, "-m", "backstay.sandbox.daemon", str(directory), f"--nodes={nodes}"]
+    if workloads:
+        command.append("--workloads")
     if kubeconfig is not None:
         command.append(f"--kubeconfig={kubeconfig.absolute()}")
     with log.open("wb") as output:

@@ -13,6 +13,8 @@ import sys
 from ipaddress import IPv4Interface
 from pathlib import Path
 
+from backstay.sandbox.service_network import API_SERVICE
+
 CABLE = "eth0"
 BRIDGE = "pods"
 
@@ -50,6 +52,8 @@ def make_mounts() -> None:
 def make_network(address: IPv4Interface) -> None:
     """Make the bridge that Pods join, and put the cable's end on it."""
     _run("ip", "link", "set", "lo", "up")
+    # Here, and not only at the end of a route, so that nothing has to rewrite addresses.
+    _run("ip", "address", "add", f"{API_SERVICE}/32", "dev", "lo")
     _run("ip", "link", "add", BRIDGE, "type", "bridge")
     _run("ip", "address", "add", str(address), "dev", BRIDGE)
     _run("ip", "link", "set", CABLE, "master", BRIDGE)

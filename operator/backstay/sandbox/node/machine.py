@@ -3,7 +3,8 @@
     machine (this process, outside)  ──  first process (inside)  ──  containerd, kubelet, shims, containers
 
 Whatever ends this process, the kernel ends the first process inside, and with it all others. Inside, the API server
-and the registry answer at the same loopback ports as outside: what is said there is carried over here.
+and the registry answer at the same loopback ports as outside, and the API server also as the Service that Pods know:
+what is said there is carried over here.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from backstay.sandbox.node.first_process import CABLE
 from backstay.sandbox.node.namespaces import network_of
 from backstay.sandbox.node.network import DEVICES, Network
 from backstay.sandbox.process import POLL_SECONDS, Identity
+from backstay.sandbox.service_network import API_SERVICE, API_SERVICE_PORT
 
 CHUNK_BYTES = 65_536
 CABLE_GONE_SECONDS = 5.0
@@ -81,18 +83,20 @@ def _lay_cable(network: Network, pid: int) -> None:
     subprocess.run(("ip", "link", "set", network.link, "up"), check=True)
 
 
-def listeners(pid: int, network: Network, ports: list[int]) -> list[socket.socket]:
-    """Listen inside the node, for its own programs on loopback and for its Pods on its address."""
+def listeners(pid: int, network: Network, ports: list[int], api: int) -> list[tuple[socket.socket, int]]:
+    """Listen inside the node, for its own programs on loopback and for its Pods on its address; each with its port outside."""
     addresses = ("127.0.0.1", str(network.node))
     with network_of(pid):
-        return [socket.create_server((address, port)) for port in ports for address in addresses]
+        return [
+            *((socket.create_server((address, port)), port) for port in ports for address in addresses),
+            (socket.create_server((API_SERVICE, API_SERVICE_PORT)), api),
+        ]
 
 
-async def carry(sockets: list[socket.socket], ended: asyncio.Event) -> None:
-    """Join every connection that is made inside to the same port outside, until `ended`."""
+async def carry(sockets: list[tuple[socket.socket, int]], ended: asyncio.Event) -> None:
+    """Join every connection that is made inside to its port outside, until `ended`."""
     async with contextlib.AsyncExitStack() as stack:
-        for listener in sockets:
-            port = listener.getsockname()[1]
+        for listener, port in sockets:
             await stack.enter_async_context(await asyncio.start_server(_to(port), sock=listener))
         await ended.wait()
 
@@ -131,7 +135,7 @@ async def run(options: argparse.Namespace) -> None:
             loop.add_signal_handler(number, ended.set)
         if Identity.of(pid) is None:
             ended.set()
-        await carry(listeners(pid, network, options.port), ended)
+        await carry(listeners(pid, network, options.port, options.api), ended)
 
 
 def main() -> None:
@@ -141,6 +145,7 @@ def main() -> None:
     parser.add_argument("--network", type=IPv4Network, required=True)
     parser.add_argument("--cgroup", required=True)
     parser.add_argument("--pid-file", type=Path, required=True)
+    parser.add_argument("--api", type=int, required=True)
     parser.add_argument("--port", type=int, action="append", default=[])
     options = parser.parse_args()
     try:

@@ -40,6 +40,8 @@ class Surroundings:
     api_url: str
     api_port: int
     registry_port: int
+    other_ports: tuple[int, ...]
+    """What else of this machine Pods may call, at the node's address."""
     supervisor: Supervisor
 
     @property
@@ -152,7 +154,8 @@ async def start_node(name: str, around: Surroundings) -> Node:
     record.save(places.data)
     supervisor = around.supervisor
     pause = await push_image(around.registry, "sandbox/pause:1", Image.busybox("/bin/busybox", "sleep", "inf"))
-    machine = settings.machine(name, places, network, cgroup, around.api_port, around.registry_port)
+    ports = (around.api_port, around.registry_port, *around.other_ports)
+    machine = settings.machine(name, places, network, cgroup, *ports)
     await supervisor.start(machine)
     await supervisor.start(settings.containerd(name, places, network, pause))
     ca = around.authority.certificate

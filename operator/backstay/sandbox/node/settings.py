@@ -12,6 +12,7 @@ from backstay.sandbox.components import Component
 from backstay.sandbox.endpoint import Endpoint
 from backstay.sandbox.node.first_process import BRIDGE
 from backstay.sandbox.node.network import Network
+from backstay.sandbox.service_network import API_SERVICE
 
 METRICS_PORT = 1338
 HEALTH_PORT = 10_248
@@ -67,7 +68,9 @@ class NodePlaces:
         return self.data / "pid"
 
 
-def machine(name: str, places: NodePlaces, network: Network, cgroup: str, api: int, registry: int) -> Component:
+def machine(
+    name: str, places: NodePlaces, network: Network, cgroup: str, api: int, registry: int, *others: int
+) -> Component:
     """What holds the node's namespaces; ready once the sandbox's registry answers inside."""
     command = (
         sys.executable,
@@ -77,8 +80,8 @@ def machine(name: str, places: NodePlaces, network: Network, cgroup: str, api: i
         f"--network={network.subnet}",
         f"--cgroup={cgroup}",
         f"--pid-file={places.pid_file}",
-        f"--port={api}",
-        f"--port={registry}",
+        f"--api={api}",
+        *(f"--port={port}" for port in (api, registry, *others)),
     )
     return Component(f"{name}-machine", command, Endpoint(f"http://{network.node}:{registry}", "/v2/"))
 
@@ -126,13 +129,14 @@ def _inside(places: NodePlaces) -> tuple[str, ...]:
 
 
 def _pod_network(places: NodePlaces, network: Network) -> dict[str, Any]:
-    """The network of Pods: on the node's bridge, with no way further.
+    """The network of Pods: on the node's bridge, with no way further but to the API server's Service.
 
     Source: https://github.com/containernetworking/cni/blob/spec-v1.0.0/SPEC.md
     """
     first, last = network.pods
     addresses = {"subnet": str(network.subnet), "rangeStart": str(first), "rangeEnd": str(last)}
-    ipam = {"type": "host-local", "ranges": [[addresses]], "dataDir": str(places.data / "addresses")}
+    routes = [{"dst": f"{API_SERVICE}/32", "gw": str(network.node)}]
+    ipam = {"type": "host-local", "ranges": [[addresses]], "routes": routes, "dataDir": str(places.data / "addresses")}
     bridge = {"type": "bridge", "bridge": BRIDGE, "ipam": ipam}
     return {"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge]}
 
