@@ -1,0 +1,176 @@
+"""The chart without a cluster: what it renders, and what it refuses."""
+
+import os
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from backstay.sandbox.build import helm_binaries
+from tests.helm.chart import CHART, EVERYTHING, MONITORING, REQUIRED, ROOT, by_name, documents, helm, rendered
+
+GOLDEN = Path(__file__).parent / "golden"
+MADE_ELSEWHERE = {"CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+"""What scripts/chart.py makes: it is compared with its source instead."""
+
+
+@pytest.mark.parametrize("values", [REQUIRED, EVERYTHING], ids=lambda path: path.stem)
+def test_chart_is_linted_without_a_word(tmp_path: Path, values: Path):
+    done = helm("lint", "--strict", "--quiet", CHART, f"--values={values}", home=tmp_path)
+
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "more"),
+    [("required", REQUIRED, ()), ("everything", EVERYTHING, (MONITORING,))],
+    ids=["required", "everything"],
+)
+def test_chart_renders_what_was_reviewed(tmp_path: Path, name: str, values: Path, more: tuple[str, ...]):
+    found = documents(rendered(tmp_path, *more, values=values))
+    text = yaml.safe_dump_all(
+        [one for one in found if one["kind"] not in MADE_ELSEWHERE], sort_keys=False, width=120, explicit_start=True
+    )
+    golden = GOLDEN / f"{name}.yaml"
+    if os.environ.get("BACKSTAY_WRITE_STORIES"):
+        golden.write_text(text)
+    assert text == golden.read_text(), "BACKSTAY_WRITE_STORIES=1 writes it anew, for the diff to be read"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("image.repository=", "at '/image/repository'"),
+        ("operator.replcas=3", "at '/operator': additional properties 'replcas' not allowed"),
+        ("operator.replicas=many", "at '/operator/replicas': got string, want integer"),
+        ("operator.prometheus.url=prometheus:9090", "at '/operator/prometheus/url'"),
+        ("operator.webhook.enabled=true", "at '/operator/webhook/tokenSecret/name'"),
+        ("operator.page.enabled=true", "at '/operator/page/tls"),
+        ("image.digest=sha256:12", "at '/image/digest'"),
+        ("bridges[0].gateway=gw-eu", "at '/bridges/0': missing property 'namespace'"),
+        ("bridges[0].gateway=GW_EU,bridges[0].namespace=acme", "at '/bridges/0/gateway'"),
+        (
+            "bridges[0].gateway=a,bridges[0].namespace=b,bridges[0].clientCa.configMapName=c",
+            "at '/bridges/0': properties 'tls' required, if 'clientCa' exists",
+        ),
+        ("bridges[0].gateway=a,bridges[0].namespace=b,bridges[0].cacheLimit=8GB", "at '/bridges/0/cacheLimit'"),
+        (
+            "bridges[0].gateway=a,bridges[0].namespace=b,bridges[0].tls.secretName=c,"
+            "bridges[0].tls.certManager.issuerRef.name=d,bridges[0].tls.certManager.issuerRef.kind=Issuer,"
+            "bridges[0].tls.certManager.dnsNames[0]=e",
+            "at '/bridges/0/tls': 'not' failed",
+        ),
+    ],
+)
+def test_wrong_value_is_refused_by_name(tmp_path: Path, wrong: str, told: str):
+    done = helm("template", CHART, f"--values={REQUIRED}", f"--set={wrong}", home=tmp_path)
+
+    assert done.returncode != 0
+    assert told in done.stderr
+
+
+def test_kinds_and_policies_are_left_out_when_somebody_else_installs_them(tmp_path: Path):
+    text = rendered(tmp_path, "--set=crds.install=false,admissionPolicies.install=false")
+
+    assert {one["kind"] for one in documents(text)} & MADE_ELSEWHERE == set()
+
+
+def test_kinds_stay_when_the_release_goes(tmp_path: Path):
+    kinds = [one for one in documents(rendered(tmp_path)) if one["kind"] == "CustomResourceDefinition"]
+
+    assert len(kinds) == len(list((ROOT / "crds").glob("*.yaml")))
+    assert {one["metadata"]["annotations"]["helm.sh/resource-policy"] for one in kinds} == {"keep"}
+
+
+def test_monitors_and_rules_are_made_only_where_the_cluster_has_those_kinds(tmp_path: Path):
+    kinds = {"ServiceMonitor", "PrometheusRule"}
+
+    assert {one["kind"] for one in documents(rendered(tmp_path, values=EVERYTHING))} & kinds == set()
+    assert {one["kind"] for one in documents(rendered(tmp_path, MONITORING, values=EVERYTHING))} & kinds == kinds
+
+
+def test_kinds_of_others_are_what_their_owners_say(tmp_path: Path):
+    text = rendered(tmp_path, MONITORING, values=EVERYTHING)
+
+    assert known_kinds(text).stdout.split() == [
+        "Certificate",
+        "Certificate",
+        "PrometheusRule",
+        "ServiceMonitor",
+        "ServiceMonitor",
+    ]
+
+
+def test_kind_of_another_is_refused_when_its_owner_has_no_such_field(tmp_path: Path):
+    done = known_kinds(rendered(tmp_path, MONITORING, values=EVERYTHING).replace("issuerRef:", "issuedBy:"))
+
+    assert done.returncode == 1
+    assert 'Certificate: error unmarshaling JSON: while decoding JSON: json: unknown field "issuedBy"' in done.stderr
+
+
+def known_kinds(text: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([helm_binaries() / "known-kinds"], input=text, capture_output=True, text=True)
+
+
+def test_alerts_fire_when_a_bridge_is_away_and_say_whose(tmp_path: Path):
+    rules = by_name(documents(rendered(tmp_path, MONITORING, values=EVERYTHING)))[
+        "PrometheusRule", "backstay-system", "backstay-bridges"
+    ]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules["spec"]))
+    bridge = 'namespace="acme", gateway="gw-eu", job="backstay-bridge-gw-eu-metrics"'
+    tests = {
+        "rule_files": ["rules.yaml"],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [
+                    {"series": f"up{{{bridge}}}", "values": "1x5 0x20"},
+                    {"series": 'up{namespace="acme", job="another"}', "values": "0x25"},
+                    {"series": f"backstay_bridge_view_age_seconds{{{bridge}}}", "values": "5x10 70x20"},
+                    {
+                        "series": f'backstay_bridge_status_writes_total{{{bridge}, kind="answer", result="failed"}}',
+                        "values": "0x5 1+1x20",
+                    },
+                    {"series": f"backstay_bridge_fetch_failures_total{{{bridge}}}", "values": "0+1x25"},
+                ],
+                "alert_rule_test": [fires(name, minute) for name, minute in FIRING.items()],
+            }
+        ],
+    }
+    (tmp_path / "tests.yaml").write_text(yaml.safe_dump(tests))
+
+    done = subprocess.run(["promtool", "test", "rules", "tests.yaml"], cwd=tmp_path, capture_output=True, text=True)
+
+    # promtool compares whole alerts, words included, so what is said is looked for in what it found.
+    for name, words in SAID.items():
+        assert f'alertname="{name}"' in done.stdout + done.stderr
+        assert words in done.stdout + done.stderr
+    assert 'job="another"' not in done.stdout + done.stderr
+
+
+FIRING = {
+    "BackstayBridgeDown": "8m",
+    "BackstayBridgeViewStale": "14m",
+    "BackstayBridgeAnswersNotWritten": "20m",
+    "BackstayBridgeFetchFailing": "20m",
+}
+SAID = {
+    "BackstayBridgeDown": "The bridge of gateway gw-eu in acme does not answer.",
+    "BackstayBridgeViewStale": "Its last whole reading of holds is 1m 10s old.",
+    "BackstayBridgeAnswersNotWritten": "Writes of the kind answer were failed.",
+    "BackstayBridgeFetchFailing": "cannot bring artifacts from the registry.",
+}
+
+
+def fires(name: str, minute: str) -> dict[str, object]:
+    return {"eval_time": minute, "alertname": name, "exp_alerts": []}
+
+
+def test_chart_has_the_version_of_the_program():
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    program = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+    assert (chart["version"], chart["appVersion"]) == (program, program)
