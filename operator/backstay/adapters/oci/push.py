@@ -68,16 +68,29 @@ def _tag(artifact: NewArtifact) -> str:
 
 
 def push_packed(repository: Repository, tag: str, packed: Packed, progress: Progress = lambda _: None) -> None:
-    """Push what was packed, under a tag; blocking.
+    """Push what was packed, under a tag or its own digest; blocking.
 
     Raises `PushRefused`, `RegistryForbidden` or `RegistryUnavailable` if the registry did not take it.
     """
+    manifest = Part.of(packed.manifest, OCI_MANIFEST)
+    _push(repository, tag, (*packed.layers, packed.config), manifest, progress)
+
+
+def push_manifest(repository: Repository, tag: str, manifest: Part) -> None:
+    """Push a manifest or an index under a tag, where all that it names is there already; blocking.
+
+    Raises as `push_packed` does.
+    """
+    _push(repository, tag, (), manifest, lambda _: None)
+
+
+def _push(repository: Repository, tag: str, blobs: tuple[Part, ...], manifest: Part, progress: Progress) -> None:
     client = _client(repository)
     answers: list[int] = []
     client.session.hooks["response"].append(lambda response, **_: answers.append(response.status_code))
     where = f"the registry {repository.host}"
     try:
-        _upload(client, repository, tag, packed, progress)
+        _upload(client, repository, tag, blobs, manifest, progress)
     except (AuthenticationException, ValueError, OSError) as error:
         # What oras raises for wanted credentials differs by how they were wanted; the last answer does not.
         if answers and answers[-1] in {401, 403}:
@@ -90,17 +103,22 @@ def push_packed(repository: Repository, tag: str, packed: Packed, progress: Prog
 
 
 def _upload(
-    client: oras.provider.Registry, repository: Repository, tag: str, packed: Packed, progress: Progress
+    client: oras.provider.Registry,
+    repository: Repository,
+    tag: str,
+    blobs: tuple[Part, ...],
+    manifest: Part,
+    progress: Progress,
 ) -> None:
     container = _container(repository)
     client.auth.load_configs(container)
     with tempfile.TemporaryDirectory(prefix="backstay-push-") as directory:
-        for part in (*packed.layers, packed.config):
+        for part in blobs:
             progress(f"pushing {part.media_type}, {part.size_bytes} bytes")
             file = _as_file(part, Path(directory))
             _require_success(client.upload_blob(str(file), container, part.descriptor()))
     url = f"{client.prefix}://{container.manifest_url(tag)}"
-    _require_success(client.do_request(url, "PUT", data=packed.manifest, headers={"Content-Type": OCI_MANIFEST}))
+    _require_success(client.do_request(url, "PUT", data=manifest.data, headers={"Content-Type": manifest.media_type}))
 
 
 def _client(repository: Repository) -> oras.provider.Registry:
