@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 JOBS ?= 3
 
-.PHONY: help setup setup-tests setup-machines setup-benchmarks demo test check lint formatted types layers generated faults vm bench mutants format lock clean
+.PHONY: help setup setup-tests setup-machines setup-benchmarks demo test check lint formatted types layers generated faults vm bench image mutants format lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,8 @@ help:
 	@echo 'make vm       the tests that boot whole machines; ARGS="-m machine" also cuts the power at each write, for hours'
 	@echo 'make bench    what decisions, a bridge, an agent and 10,000 devices take in time, memory and writes;'
 	@echo '              SIZES="1000 1000000" for other fleets'
+	@echo 'make image    the image of operator and bridge in build/image, without a daemon;'
+	@echo '              ARGS="--architecture arm64 --push HOST/NAME:TAG"'
 	@echo 'make mutants  which changes to the decision core no test notices; MODULE=gates for a part of it'
 	@echo 'make format   put all code into its format'
 	@echo 'make setup    only what the others do first: packages, .venv, Go, Kubernetes (make setup-tests: what tests need too)'
@@ -57,6 +59,9 @@ bench: setup-benchmarks
 	@$(VENV)/python -m tests.scale.agent
 	@$(VENV)/python -m tests.scale.release 10000
 
+image: setup
+	@$(VENV)/python -m image $(ARGS)
+
 mutants: setup
 	@$(VENV)/python scripts/mutants.py $(MODULE) $(if $(TESTS),--tests $(TESTS))
 
@@ -70,7 +75,7 @@ formatted: setup
 	$(VENV)/ruff format --check
 
 types: setup
-	$(VENV)/mypy -p backstay -p demo
+	$(VENV)/mypy -p backstay -p demo -p image
 
 layers: setup
 	$(VENV)/lint-imports --no-cache
@@ -82,6 +87,7 @@ generated: setup
 	$(VENV)/python scripts/import_graph.py --check
 	$(VENV)/python scripts/state_diagram.py --check
 	$(VENV)/python scripts/argocd_cm.py --check
+	$(VENV)/python scripts/chart.py --check
 
 format: setup
 	$(VENV)/ruff check --fix-only
@@ -94,6 +100,7 @@ GOOSEBIT_LOCK := tests/scale/requirements-goosebit
 
 lock:
 	$(UV_COMPILE) --all-extras pyproject.toml -o requirements.lock
+	$(UV_COMPILE) --constraint requirements.lock pyproject.toml -o requirements-runtime.lock
 	$(UV_COMPILE) $(GO_LOCK).in -o $(GO_LOCK).lock
 	$(UV_COMPILE) $(GOOSEBIT_LOCK).in -o $(GOOSEBIT_LOCK).lock
 

@@ -118,6 +118,7 @@ KUBERNETES.build(find_go(), lambda line: print(line, flush=True))
 def test_version_is_the_one_that_the_module_requires():
     assert KUBERNETES.flags()[-1].endswith("component-base/version.gitVersion=v1.35.4")
     assert COSIGN.flags()[-1].endswith("release-utils/version.gitVersion=v2.6.5")
+    assert HELM.flags()[-1].endswith("helm/v4/internal/version.version=v4.1.4")
 
 
 def test_programs_name_the_command_that_builds_them_when_they_are_not_built(machine: Machine):

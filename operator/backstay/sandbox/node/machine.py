@@ -84,7 +84,10 @@ def _lay_cable(network: Network, pid: int) -> None:
 
 
 def listeners(pid: int, network: Network, ports: list[int], api: int) -> list[tuple[socket.socket, int]]:
-    """Listen inside the node, for its own programs on loopback and for its Pods on its address; each with its port outside."""
+    """Listen inside the node, for its own programs on loopback and for its Pods on its address.
+
+    Each listener comes with its port outside.
+    """
     addresses = ("127.0.0.1", str(network.node))
     with network_of(pid):
         return [
