@@ -55,5 +55,5 @@ def _listed(component: Component, architecture: Architecture) -> dict[str, Any]:
 def _package_url(component: Component, architecture: Architecture) -> str:
     version = quote(component.version, safe="")
     if component.source == "deb":
-        return f"pkg:deb/debian/{component.name}@{version}?arch={architecture.name}&distro=debian-12"
+        return f"pkg:deb/debian/{quote(component.name)}@{version}?arch={architecture.name}&distro=debian-12"
     return f"pkg:pypi/{component.name.lower().replace('_', '-')}@{version}"

@@ -11,15 +11,16 @@ TENANT = "acme"
 
 
 class GuideShell:
-    """A shell in the checkout with a kubectl for the sandbox."""
+    """A shell in the checkout with a kubectl for the sandbox, and with the programs of other directories."""
 
-    def __init__(self, sandbox: Sandbox, namespace: str, home: Path) -> None:
+    def __init__(self, sandbox: Sandbox, namespace: str, home: Path, *programs: Path) -> None:
         self._namespace = namespace
         kubectl = home / "kubectl"
         kubectl.write_text(f'#!/bin/sh\nexec {sandbox._binaries}/kubectl --kubeconfig {sandbox.kubeconfig} "$@"\n')
         kubectl.chmod(0o755)
         # Without a home kubectl would keep its cache in the working directory.
-        self._environment = {"PATH": f"{home}:/usr/bin:/bin", "HOME": str(home)}
+        path = ":".join(map(str, (home, *programs, "/usr/bin", "/bin")))
+        self._environment = {"PATH": path, "HOME": str(home), "KUBECONFIG": str(sandbox.kubeconfig)}
 
     async def run(self, *commands: str) -> str:
         """Run blocks one after the other, each of which must succeed, and return what the last printed."""
