@@ -54,13 +54,12 @@ def crds() -> str:
 def rbac() -> str:
     """The operator's rights, in the release's namespace, which is there already."""
     documents = [text for text in _documents("manifests/rbac.yaml") if "\nkind: Namespace\n" not in text]
-    inside = "---\n".join(_labelled(_escaped(text)) for text in documents)
-    return _head("manifests/rbac.yaml") + inside.replace("backstay-system", "{{ $.Release.Namespace }}")
+    return _head("manifests/rbac.yaml") + "---\n".join(_here(_labelled(_escaped(text))) for text in documents)
 
 
 def admission() -> str:
-    """The admission policies."""
-    inside = "---\n".join(_labelled(_escaped(text)) for text in _documents("manifests/admission.yaml"))
+    """The admission policies, some of which may name the operator's own account."""
+    inside = "---\n".join(_here(_labelled(_escaped(text))) for text in _documents("manifests/admission.yaml"))
     head = _head("manifests/admission.yaml")
     return f"{head}{{{{- if .Values.admissionPolicies.install }}}}\n{inside}{{{{- end }}}}\n"
 
@@ -135,6 +134,11 @@ def _labelled(document: str, annotations: str = "") -> str:
     more = f"  labels:\n{LABELS}" + (f"  annotations:\n{annotations}" if annotations else "")
     metadata = re.compile(r"^metadata:\n(?:  \w+: .*\n)+", re.MULTILINE)
     return metadata.sub(lambda found: found[0] + more, document, count=1)
+
+
+def _here(document: str) -> str:
+    """A document in which the release's namespace is the operator's."""
+    return document.replace("backstay-system", "{{ $.Release.Namespace }}")
 
 
 def _head(source: str) -> str:

@@ -47,6 +47,7 @@ def test_chart_renders_what_was_reviewed(tmp_path: Path, name: str, values: Path
         ("operator.replicas=many", "at '/operator/replicas': got string, want integer"),
         ("operator.prometheus.url=prometheus:9090", "at '/operator/prometheus/url'"),
         ("operator.webhook.enabled=true", "at '/operator/webhook/tokenSecret/name'"),
+        ("operator.webhook.enabled=true", "at '/operator/webhook/namespaces': minItems: got 0, want 1"),
         ("operator.page.enabled=true", "at '/operator/page/tls"),
         ("image.digest=sha256:12", "at '/image/digest'"),
         ("bridges[0].gateway=gw-eu", "at '/bridges/0': missing property 'namespace'"),
@@ -172,3 +173,10 @@ def test_chart_has_the_version_of_the_program():
     program = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
     assert (chart["version"], chart["appVersion"]) == (program, program)
+
+
+def test_nothing_names_another_namespace_when_the_release_is_elsewhere(tmp_path: Path):
+    text = rendered(tmp_path, "--namespace=platform", MONITORING, values=EVERYTHING)
+
+    assert "backstay-system" not in text
+    assert "namespace: platform" in text
