@@ -326,13 +326,16 @@ async def test_node_is_refused_when_the_user_is_not_root(site: Sandbox, monkeypa
         await site.add_node("node-9")
 
 
-async def test_up_refuses_nodes_when_the_cluster_is_somebody_else_s(site: Sandbox, tmp_path: Path):
+@pytest.mark.parametrize("asked", ["--node", "--workloads"])
+async def test_up_refuses_nodes_and_workloads_when_the_cluster_is_somebody_else_s(
+    site: Sandbox, tmp_path: Path, asked: str
+):
     where = (f"--directory={tmp_path / 'up'}", f"--kubeconfig={site.kubeconfig}")
 
-    up = await asyncio.to_thread(backstay, "up", *where, "--node")
+    up = await asyncio.to_thread(backstay, "up", *where, asked)
 
     assert up.returncode == 1
-    assert "leave out --node or --kubeconfig" in up.stderr
+    assert f"leave out {asked} or --kubeconfig" in up.stderr
 
 
 async def test_node_is_refused_when_the_cluster_is_not_the_sandbox_s_own(site: Sandbox, tmp_path: Path):

@@ -41,6 +41,13 @@ def test_pods_get_addresses_that_are_neither_the_nodes_nor_the_machines(places: 
     assert Path(plugin["ipam"]["dataDir"]).is_relative_to(places.data)
 
 
+def test_pods_have_a_way_to_the_api_server_and_to_nothing_else_beyond_their_node(places: NodePlaces):
+    settings.containerd("node-1", places, NETWORK, "pause")
+
+    document = json.loads((places.data / "network" / "pods.conflist").read_text())
+    assert document["plugins"][0]["ipam"]["routes"] == [{"dst": "10.96.0.1/32", "gw": "198.18.3.2"}]
+
+
 def test_kubelet_listens_on_the_nodes_address_alone(places: NodePlaces):
     pair = KeyPair(Path("/c/server.crt"), Path("/c/server.key"))
 
