@@ -1,5 +1,6 @@
 """One layer of the image: a directory tree as a compressed archive that depends on nothing but what is in it."""
 
+import fcntl
 import gzip
 import hashlib
 import json
@@ -56,10 +57,18 @@ def layer(name: str, key: str, fill: Fill, report: Report, *, fresh: bool = Fals
     home.mkdir(parents=True, exist_ok=True)
     archive = home / f"{name}-{key}.tar.gz"
     told = archive.with_suffix(".json")  # beside it, as NAME.tar.json
-    if not fresh and archive.exists() and told.exists():
+    with (home / "lock").open("a") as lock:
+        # Two that make the same layer at once would only make it twice.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if fresh or not (archive.exists() and told.exists()):
+            _make(name, archive, told, fill, report)
         os.utime(archive)
         return _read(name, archive, told)
+
+
+def _make(name: str, archive: Path, told: Path, fill: Fill, report: Report) -> None:
     making = Progress(report, f"making layer {name} of the image")
+    home = archive.parent
     with tempfile.TemporaryDirectory(dir=home) as directory:
         root = Path(directory) / "root"
         root.mkdir()
@@ -71,7 +80,6 @@ def layer(name: str, key: str, fill: Fill, report: Report, *, fresh: bool = Fals
         half.replace(archive)
     _forget_old(home, name)
     making.done()
-    return _read(name, archive, told)
 
 
 def write_archive(root: Path, to: Path) -> tuple[str, int]:

@@ -12,6 +12,7 @@ LONGEST_FIRST: Final = (
     "test_operator_kills",
     "test_operator",
     "test_node",
+    "test_helm",
     "test_agent_on_node",
     "test_installers",
     "test_errors",

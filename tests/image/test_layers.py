@@ -94,7 +94,7 @@ def test_layer_is_not_there_when_filling_it_failed(tmp_path: Path, monkeypatch: 
 
     with pytest.raises(Refused, match="no network"):
         layer("base", "1", fail, lambda _: None)
-    assert list((tmp_path / "backstay/image").iterdir()) == []
+    assert [path.name for path in (tmp_path / "backstay/image").iterdir()] == ["lock"]
 
 
 def test_lock_is_read_for_the_image_and_not_for_this_machine():
