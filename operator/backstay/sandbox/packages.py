@@ -32,6 +32,8 @@ PROGRAMS = {
     "busybox-static": "busybox",
     "iproute2": "ip",
 }
+# What only tests use.
+TESTED = {"chromium": "chromium"}
 # What only the booted tests use.
 MACHINE = {
     "qemu-system-x86": "qemu-system-x86_64",
@@ -75,7 +77,7 @@ def install(packages: tuple[str, ...], log: Path, report: Report) -> None:
     by_hand = f"apt-get install --no-install-recommends {' '.join(packages)}"
     services = [SERVICES[package] for package in packages if package in SERVICES]
     if shutil.which("apt-get") is None:
-        programs = ", ".join((PROGRAMS | MACHINE | COMPARED).get(package, package) for package in packages)
+        programs = ", ".join((PROGRAMS | TESTED | MACHINE | COMPARED).get(package, package) for package in packages)
         raise Refused(f"this machine lacks {programs}; on Debian 12 they come with: {by_hand}")
     if os.geteuid() != 0:
         raise Refused(_commands_for_a_person(by_hand, services))
