@@ -10,8 +10,8 @@ import pytest
 from cryptography import x509
 from yarl import URL
 
+from backstay.adapters.tls import Certificate, CertificateUnusable
 from backstay.bridge.listening import Door, listening
-from backstay.bridge.tls import Certificate, CertificateUnusable
 from backstay.bridge.tokens import target_token
 from tests.bridge.certificates import Authority
 from tests.bridge.conftest import KEY, World
@@ -26,7 +26,7 @@ def authority(tmp_path: Path) -> Authority:
 async def address(world: World, authority: Authority, tmp_path: Path) -> AsyncIterator[tuple[str, Certificate]]:
     """A bridge's paths behind TLS, and its certificate."""
     authority.issue("bridge", tmp_path / "tls")
-    certificate = Certificate(tmp_path / "tls")
+    certificate = Certificate.in_directory(tmp_path / "tls")
     async with listening(world.bridge.application, "localhost", 0, Door(certificate.context)) as found:
         yield found, certificate
 
@@ -128,7 +128,7 @@ async def test_devices_must_show_a_certificate_where_the_bridge_asks_for_one(
     devices, strangers = Authority(tmp_path, "devices"), Authority(tmp_path, "strangers")
     for name, signer in (("mine", devices), ("foreign", strangers)):
         signer.issue("cam-1", tmp_path / name)
-    certificate = Certificate(tmp_path / "tls", devices.file)
+    certificate = Certificate.in_directory(tmp_path / "tls", devices.file)
     async with listening(world.bridge.application, "localhost", 0, Door(certificate.context)) as found:
         assert await polled(found, authority.trusted(tmp_path / "mine"))
         for context in (authority.trusted(), authority.trusted(tmp_path / "foreign")):
@@ -139,12 +139,12 @@ async def test_devices_must_show_a_certificate_where_the_bridge_asks_for_one(
 def test_bridge_does_not_start_with_half_a_certificate(authority: Authority, tmp_path: Path, missing: str) -> None:
     authority.issue("bridge", tmp_path / "tls")
     (tmp_path / "tls" / missing).unlink()
-    with pytest.raises(CertificateUnusable, match=r"holds no usable tls\.crt and tls\.key"):
-        Certificate(tmp_path / "tls")
+    with pytest.raises(CertificateUnusable, match=r"tls\.crt and .*tls\.key are no usable certificate"):
+        Certificate.in_directory(tmp_path / "tls")
 
 
 def test_bridge_does_not_start_with_an_authority_that_is_none(authority: Authority, tmp_path: Path) -> None:
     authority.issue("bridge", tmp_path / "tls")
     (tmp_path / "ca.pem").write_text("nothing")
     with pytest.raises(CertificateUnusable, match=r"ca\.pem holds no certificate of an authority"):
-        Certificate(tmp_path / "tls", tmp_path / "ca.pem")
+        Certificate.in_directory(tmp_path / "tls", tmp_path / "ca.pem")

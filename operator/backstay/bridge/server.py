@@ -24,6 +24,7 @@ from backstay.adapters.oci.registry import OciRegistry
 from backstay.adapters.oci.transport import Transport
 from backstay.adapters.oci.verify import verifier_with
 from backstay.adapters.system_clock import SystemClock
+from backstay.adapters.tls import Certificate
 from backstay.bridge.contents import Contents
 from backstay.bridge.ddi import Ddi
 from backstay.bridge.downloads import Downloads
@@ -40,7 +41,6 @@ from backstay.bridge.records import ServedDevice, device_record
 from backstay.bridge.series import DeviceSeries
 from backstay.bridge.sessions import Sessions
 from backstay.bridge.steps import Steps
-from backstay.bridge.tls import Certificate
 from backstay.bridge.view import DeviceListener, View
 from backstay.errors import Unavailable
 from backstay.ports.clock import Clock
@@ -229,7 +229,9 @@ async def serve(settings: Settings, kubeconfig: Path | None, announce: Callable[
         stack.push_async_callback(bridge.publisher.write_last)
         await bridge.key.read()
         await bridge.orders.read()
-        certificate = None if settings.tls is None else Certificate(settings.tls, settings.client_authority)
+        certificate = (
+            None if settings.tls is None else Certificate.in_directory(settings.tls, settings.client_authority)
+        )
         running = await stack.enter_async_context(_running(bridge, certificate))
         await _synced(bridge, running)
         bridge.publisher.forget_strangers()

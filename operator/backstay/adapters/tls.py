@@ -1,6 +1,6 @@
-"""The bridge's certificate, from a directory as Kubernetes mounts a Secret of type `kubernetes.io/tls`.
+"""A server's certificate from two files, also as Kubernetes mounts a Secret of type `kubernetes.io/tls`.
 
-A renewed certificate is taken up while the bridge runs: handshakes from then on use it, connections that are open stay
+A renewed certificate is taken up while the server runs: handshakes from then on use it, connections that are open stay
 as they are. What cannot be used is said so and not taken up, so that a half-written renewal closes no door.
 
 Source: https://kubernetes.io/docs/concepts/configuration/secret/#tls-secrets
@@ -10,7 +10,7 @@ import asyncio
 import logging
 import ssl
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from backstay.errors import Refused
 
@@ -22,22 +22,32 @@ log = logging.getLogger(__name__)
 
 
 class CertificateUnusable(Refused):
-    """The certificate, its key, or the authority for devices' own certificates cannot be used."""
+    """The certificate, its key, or the authority for clients' own certificates cannot be used."""
 
 
 class Certificate:
-    """What devices see of the bridge, and with `client_authority`, whom the bridge lets shake hands at all."""
+    """What clients see of a server, and with `client_authority`, whom the server lets shake hands at all."""
 
-    def __init__(self, directory: Path, client_authority: Path | None = None) -> None:
+    def __init__(self, certificate: Path, key: Path, client_authority: Path | None = None) -> None:
         """Load it for the first time; blocking, for the start.
 
         Raises:
             CertificateUnusable: a file is not there, or not what it should be.
         """
-        self._directory = directory
+        self._certificate = certificate
+        self._key = key
         self._client_authority = client_authority
         self.context: Final = self._loaded()
         self._seen = self._stamps()
+
+    @classmethod
+    def in_directory(cls, directory: Path, client_authority: Path | None = None) -> Self:
+        """Load `tls.crt` and `tls.key` of a directory.
+
+        Raises:
+            CertificateUnusable: a file is not there, or not what it should be.
+        """
+        return cls(directory / CERTIFICATE, directory / KEY, client_authority)
 
     async def run(self) -> None:
         """Take up renewals until cancelled."""
@@ -48,7 +58,7 @@ class Certificate:
     def take_up_changes(self) -> bool:
         """Use the files as they are now, if they have changed and can be used; tell whether they were taken up.
 
-        A new authority for devices is added to those known so far; only a restart forgets an old one.
+        A new authority for clients is added to those known so far; only a restart forgets an old one.
         """
         if (stamps := self._stamps()) == self._seen:
             return False
@@ -60,7 +70,7 @@ class Certificate:
         except CertificateUnusable as error:
             log.error("the renewed certificate is not taken up, the last one stays: %s", error)  # noqa: TRY400
             return False
-        log.info("the certificate in %s was renewed", self._directory)
+        log.info("the certificate %s was renewed", self._certificate)
         return True
 
     def _loaded(self) -> ssl.SSLContext:
@@ -71,9 +81,9 @@ class Certificate:
 
     def _load_into(self, context: ssl.SSLContext) -> None:
         try:
-            context.load_cert_chain(self._directory / CERTIFICATE, self._directory / KEY)
+            context.load_cert_chain(self._certificate, self._key)
         except (OSError, ssl.SSLError) as error:
-            what = f"{self._directory} holds no usable {CERTIFICATE} and {KEY}"
+            what = f"{self._certificate} and {self._key} are no usable certificate and key"
             msg = f"{what}: {error}; give a certificate and its own key"
             raise CertificateUnusable(msg) from error
         if self._client_authority is None:
@@ -87,7 +97,7 @@ class Certificate:
 
     def _stamps(self) -> tuple[tuple[int, int] | None, ...]:
         """What tells that a file is another one now; Kubernetes swaps a whole directory behind a link."""
-        files = (self._directory / CERTIFICATE, self._directory / KEY, self._client_authority)
+        files = (self._certificate, self._key, self._client_authority)
         return tuple(_stamp(file) for file in files if file is not None)
 
 
