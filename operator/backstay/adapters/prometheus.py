@@ -8,10 +8,10 @@ Source: https://prometheus.io/docs/prometheus/latest/querying/api/
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
-from math import isnan, nan
+from math import isfinite, isnan, nan
 from typing import Any, Final
 
 import aiohttp
@@ -30,6 +30,9 @@ _ONLY_INFORMATION: Final = "PromQL info"
 _LONGEST_EXCERPT: Final = 300
 
 
+Json = Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """One number and the labels that it has; a scalar has none."""
@@ -39,6 +42,17 @@ class Series:
 
 
 Answered = tuple[Series, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One series over time, the earliest first; what Prometheus has no number for is left out."""
+
+    labels: Mapping[str, str]
+    points: tuple[tuple[datetime, float], ...]
+
+
+Curves = tuple[Curve, ...]
 
 
 class Prometheus:
@@ -72,11 +86,22 @@ class Prometheus:
 
     async def ask(self, query: str, at: datetime) -> Answered | Broken:
         """The series that a query has at one time; raises nothing."""
-        asked = {"query": query, "time": f"{at.timestamp():.3f}", "timeout": f"{self._timeout_seconds:g}"}
+        found = await self._data("query", {"query": query, "time": _unix(at)})
+        return found if isinstance(found, Broken) else _series(found)
+
+    async def ask_over(self, query: str, since: datetime, until: datetime, step: timedelta) -> Curves | Broken:
+        """The series that a query has at each step from one time to another, both included; raises nothing."""
+        span = {"start": _unix(since), "end": _unix(until), "step": f"{step.total_seconds():g}"}
+        found = await self._data("query_range", {"query": query, **span})
+        return found if isinstance(found, Broken) else _curves(found)
+
+    async def _data(self, path: str, asked: Mapping[str, str]) -> Json | Broken:
+        """What Prometheus answers, if it is whole."""
+        asked = {**asked, "timeout": f"{self._timeout_seconds:g}"}
         try:
             async with (
                 asyncio.timeout(self._timeout_seconds),
-                self._session.post(f"{self._url}/api/v1/query", data=asked, allow_redirects=False) as response,
+                self._session.post(f"{self._url}/api/v1/{path}", data=asked, allow_redirects=False) as response,
             ):
                 body = await _read(response)
         except TimeoutError:
@@ -111,7 +136,11 @@ async def _read(response: aiohttp.ClientResponse) -> bytes | None:
     return bytes(body)
 
 
-def _understood(status: int, body: bytes) -> Answered | Broken:
+def _unix(at: datetime) -> str:
+    return f"{at.timestamp():.3f}"
+
+
+def _understood(status: int, body: bytes) -> Json | Broken:
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -120,7 +149,7 @@ def _understood(status: int, body: bytes) -> Answered | Broken:
         case {"status": "error", "errorType": str(kind), "error": str(words)}:
             return Broken(f"Prometheus refused the query ({status}, {kind}): {words[:_LONGEST_EXCERPT]}")
         case {"status": "success", "data": dict(data)} if status == HTTPStatus.OK:
-            return _whole(answer) or _series(data)
+            return _whole(answer) or data
         case _:
             return Broken(f"Prometheus answered {status} with what is no answer to a query: {_excerpt(body)}")
 
@@ -151,6 +180,20 @@ def _sample(sample: Mapping[str, Any]) -> Series:
         raise ValueError("it is a native histogram; take a quantile or an average of it in the query")
     _, text = sample["value"]
     return Series(dict(sample["metric"]), float(text))
+
+
+def _curves(data: Mapping[str, Any]) -> Curves | Broken:
+    if data.get("resultType") != "matrix":
+        return Broken(f"Prometheus answered with a {data.get('resultType')} in place of series over time")
+    try:
+        return tuple(_curve(found) for found in data["result"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        return Broken(f"Prometheus answered with a series that cannot be read: {error!r}")
+
+
+def _curve(found: Mapping[str, Any]) -> Curve:
+    points = ((datetime.fromtimestamp(at, UTC), float(text)) for at, text in found.get("values", ()))
+    return Curve(dict(found["metric"]), tuple((at, number) for at, number in points if isfinite(number)))
 
 
 def _one_number(answered: Answered | Broken) -> Answer:
