@@ -5,7 +5,7 @@ namespace, never the number of devices.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,6 +19,7 @@ from backstay.core.plan import Plan, Ring
 from backstay.core.planes import ContentDigest, Plane, Release
 from backstay.core.revision import counter_of
 from backstay.core.selectors import Selector, picked_by
+from backstay.core.standing import Census
 
 Running = tuple[Plane, str, ContentDigest | None]
 
@@ -71,10 +72,14 @@ class Fleets:
         self.changed_groups: Final[set[Key]] = set()
         """Groups whose counts may differ since somebody last cleared this."""
         self._bounded: set[Key] = set()
+        self._censuses: defaultdict[str, Census] = defaultdict(Census)
+        self._names: dict[str, list[DeviceName]] = {}
+        self._changes: Counter[str] = Counter()
 
     def get(self, namespace: str, name: DeviceName) -> Device | None:
         """One device."""
-        return self._devices[namespace].get(name)
+        devices = self._devices.get(namespace)
+        return None if devices is None else devices.get(name)
 
     def put(self, found: tuple[str, Device]) -> None:
         """Take in a device as the server sent it, unless a newer version is here already."""
@@ -94,6 +99,7 @@ class Fleets:
         known = self._devices[namespace].pop(DeviceName(name), None)
         if known is None:
             return
+        self._names.pop(namespace, None)
         self._count(namespace, known, -1)
         for key, (basis, view) in self._views_of(namespace):
             if known.groups & basis.groups:
@@ -143,6 +149,24 @@ class Fleets:
         """What the devices of a group report."""
         return self._counts[namespace, group]
 
+    def namespaces(self) -> frozenset[str]:
+        """The namespaces that have devices."""
+        return frozenset(namespace for namespace, devices in self._devices.items() if devices)
+
+    def census(self, namespace: str) -> Census:
+        """All devices of a namespace, counted."""
+        return self._censuses.get(namespace) or Census()
+
+    def names(self, namespace: str) -> Sequence[DeviceName]:
+        """The names of a namespace's devices in order: sorted when somebody asks, and kept until one comes or goes."""
+        if (known := self._names.get(namespace)) is None:
+            known = self._names[namespace] = sorted(self._devices.get(namespace, ()))
+        return known
+
+    def changes(self, namespace: str) -> int:
+        """A number that grows whenever a device of a namespace comes, goes or changes."""
+        return self._changes[namespace]
+
     def highest_counter(self, namespace: str, plan: str) -> int:
         """The highest counter of the revisions of a plan of this name that any device was ordered to take."""
         counters = (
@@ -174,7 +198,9 @@ class Fleets:
     def _take(self, namespace: str, known: Device | None, device: Device) -> None:
         device = replace(device, groups=self._groups(namespace, device))
         self._devices[namespace][device.name] = device
-        if known is not None:
+        if known is None:
+            self._names.pop(namespace, None)
+        else:
             self._count(namespace, known, -1)
         self._count(namespace, device, +1)
         for key, (basis, view) in self._views_of(namespace):
@@ -187,6 +213,8 @@ class Fleets:
             self._wakes.wake([key])
 
     def _count(self, namespace: str, device: Device, sign: int) -> None:
+        self._changes[namespace] += 1
+        self._censuses[namespace].add(device, sign)
         for group in device.groups:
             self._counts[namespace, group].add(device, sign)
             self.changed_groups.add((namespace, group))

@@ -35,6 +35,7 @@ from backstay.errors import BackstayError, Conflict, NotFound
 from backstay.ports.clock import Clock
 from backstay.ports.journal import Journal
 from backstay.ports.leadership import Leader
+from backstay.ports.overview import Decided
 from backstay.ports.signals import Signals
 
 GATHER_SECONDS: Final = 0.02
@@ -138,6 +139,7 @@ class PlanLoop:
         if isinstance(sight, Resolving):
             return None
         decision = decide(sight.observed, self._services.clock.now())
+        self._services.store.note(*self._key, Decided(sight.observed, decision))
         if _has_moved(sight.observed.state, decision):
             await self._move(plan, seen, sight, decision, watch)
             return self._services.clock.now()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -26,6 +26,7 @@ from backstay.core.holds import Hold
 from backstay.core.observed import GroupRules, Rival
 from backstay.core.planes import Plane
 from backstay.errors import Unavailable
+from backstay.ports.overview import Decided
 
 SWEEP_SECONDS: Final = 30.0
 
@@ -44,6 +45,8 @@ class Store:
         self.holds: Final = Shelf(WrittenHold, self._hold_changed)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._plan_uids: dict[tuple[str, str], tuple[str, int] | None] = {}
+        self._decided: dict[tuple[str, str], Decided] = {}
+        self._changes: Counter[str] = Counter()
         self.plans_changed: Final = asyncio.Event()
         """Set when a plan has come or gone."""
         self.reports_due: Final = asyncio.Event()
@@ -90,6 +93,19 @@ class Store:
         async with self._turns[namespace]:
             yield
 
+    def note(self, namespace: str, plan: str, decided: Decided) -> None:
+        """Keep what was last decided about a plan, for whoever asks why."""
+        self._decided[namespace, plan] = decided
+        self._changes[namespace] += 1
+
+    def decided(self, namespace: str, plan: str) -> Decided | None:
+        """What was last decided about a plan; None before the first decision, or where the plan is gone."""
+        return self._decided.get((namespace, plan))
+
+    def changes(self, namespace: str) -> int:
+        """A number that grows whenever anything that is known of a namespace changes."""
+        return self._changes[namespace] + self.fleets.changes(namespace)
+
     def rivals(self, namespace: str, plan: str) -> tuple[Rival, ...]:
         """The other plans of a namespace, with what they want; one that cannot be read keeps what it has."""
         own = self.plans.get((namespace, plan))
@@ -131,8 +147,11 @@ class Store:
 
     def _plan_changed(self, namespace: str, name: str) -> None:
         key = (namespace, name)
+        self._changes[namespace] += 1
         self.wakes.wake([key])
         seen = self.plans.get(key)
+        if seen is None:
+            self._decided.pop(key, None)
         metadata = None if seen is None else seen.raw["metadata"]
         before, now = self._plan_uids.get(key), metadata and (metadata["uid"], metadata.get("generation", 0))
         if before == now:
@@ -144,6 +163,7 @@ class Store:
         self.wakes.wake_namespace(namespace)
 
     def _group_changed(self, namespace: str, name: str) -> None:
+        self._changes[namespace] += 1
         seen = self.groups.get((namespace, name))
         spec = None if seen is None or seen.model is None else seen.model.spec
         self.fleets.set_group(namespace, name, None if spec is None else selector_from(spec.selector))
@@ -155,11 +175,13 @@ class Store:
 
     def _rule_changed(self, namespace: str, name: str) -> None:
         del name
+        self._changes[namespace] += 1
         self.reports_due.set()
         self.wakes.wake_namespace(namespace)
 
     def _hold_changed(self, namespace: str, name: str) -> None:
         del name
+        self._changes[namespace] += 1
         self.reports_due.set()
         self.wakes.wake_namespace(namespace)
 

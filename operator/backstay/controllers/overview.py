@@ -1,0 +1,112 @@
+"""The store as others may look at it: read-only, and in the order in which people read."""
+
+import asyncio
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeVar
+
+from backstay.api import DeviceGroup, HealthRule, Hold, ReleasePlan
+from backstay.api.resource import Resource
+from backstay.controllers.shelf import Shelf
+from backstay.controllers.store import Store
+from backstay.core.devices import Device, DeviceName
+from backstay.core.planes import Plane
+from backstay.core.standing import Census, standing_of
+from backstay.ports.overview import Decided, DevicePage, Known, Wanted
+
+LOOKED_AT_ONCE: Final = 2_000
+"""So many devices are looked at before others have their turn: about a millisecond's worth."""
+_LAST: Final = "\U0010ffff"
+
+M = TypeVar("M", bound=Resource)
+
+
+class StoreOverview:
+    """What the operator holds in memory."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def namespaces(self) -> tuple[str, ...]:
+        """The namespaces of which anything is known, in order."""
+        kept = {namespace for shelf in self._store.shelves.values() for (namespace, _), _ in shelf.all()}
+        return tuple(sorted(kept | self._store.fleets.namespaces()))
+
+    def changes(self, namespace: str) -> int:
+        """A number that grows whenever anything of a namespace changes."""
+        return self._store.changes(namespace)
+
+    def plans(self, namespace: str) -> tuple[Known[ReleasePlan], ...]:
+        """The plans of a namespace by name."""
+        return _known(self._store.plans, namespace)
+
+    def groups(self, namespace: str) -> tuple[Known[DeviceGroup], ...]:
+        """The groups of a namespace by name."""
+        return _known(self._store.groups, namespace)
+
+    def rules(self, namespace: str) -> tuple[Known[HealthRule], ...]:
+        """The health rules of a namespace by name."""
+        return _known(self._store.rules, namespace)
+
+    def holds(self, namespace: str) -> tuple[Known[Hold], ...]:
+        """The holds of a namespace by name."""
+        return _known(self._store.holds, namespace)
+
+    def decided(self, namespace: str, plan: str) -> Decided | None:
+        """What was last decided about a plan."""
+        return self._store.decided(namespace, plan)
+
+    def census(self, namespace: str) -> Census:
+        """The devices of a namespace, counted."""
+        return self._store.fleets.census(namespace)
+
+    def device(self, namespace: str, name: DeviceName) -> Device | None:
+        """One device."""
+        return self._store.fleets.get(namespace, name)
+
+    async def devices(
+        self, namespace: str, wanted: Wanted, *, after: str = "", limit: int = 100, backwards: bool = False
+    ) -> DevicePage:
+        """A page of devices, beginning after a name; a long search lets others work meanwhile."""
+        found: list[Device] = []
+        names = _span(self._store.fleets.names(namespace), wanted.begins, after, backwards=backwards)
+        for number, name in enumerate(names, 1):
+            device = self._store.fleets.get(namespace, name)
+            if device is not None and _is_wanted(device, wanted):
+                if len(found) == limit:
+                    return DevicePage(tuple(found), found[-1].name)
+                found.append(device)
+            if number % LOOKED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return DevicePage(tuple(found))
+
+
+def _known(shelf: Shelf[M], namespace: str) -> tuple[Known[M], ...]:
+    return tuple(Known(name, seen.model, seen.problem) for name, seen in shelf.of_namespace(namespace))
+
+
+def _span(names: Sequence[DeviceName], begins: str, after: str, *, backwards: bool) -> Iterator[DeviceName]:
+    """The names that begin so and come after another, found without looking at the others."""
+    first, last = bisect_left(names, begins), bisect_right(names, begins + _LAST) if begins else len(names)
+    if backwards:
+        if after:
+            last = min(last, bisect_left(names, after))
+        return (names[index] for index in range(last - 1, first - 1, -1))
+    if after:
+        first = max(first, bisect_right(names, after))
+    return (names[index] for index in range(first, last))
+
+
+def _is_wanted(device: Device, wanted: Wanted) -> bool:
+    if wanted.group and wanted.group not in device.groups:
+        return False
+    if wanted.labels and any(device.labels.get(key) != value for key, value in wanted.labels.items()):
+        return False
+    if wanted.version and not _runs(device, wanted.plane, wanted.version):
+        return False
+    return wanted.standing is None or standing_of(device) is wanted.standing
+
+
+def _runs(device: Device, plane: Plane | None, version: str) -> bool:
+    planes = device.planes.values() if plane is None else (device.status(plane),)
+    return any(status.version == version for status in planes)
