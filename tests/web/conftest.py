@@ -1,0 +1,64 @@
+"""The page as a real server over the operator's own store, with a real Prometheus that remembers the scene."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from backstay.adapters.prometheus import Prometheus
+from backstay.ports.access import Kind
+from backstay.web.outlook import Outlook
+from backstay.web.server import Neighbours, application, serving
+from tests.contracts.real_prometheus import remembering
+from tests.web.scene import past, whole_scene
+from tests.web.stage import Stage
+
+EVERYTHING = frozenset(Kind)
+TOKENS = {"admin": "admin-token", "ada": "ada-token", "viewer": "viewer-token", "stranger": "stranger-token"}
+
+
+@dataclass
+class Site:
+    """A page that is served."""
+
+    address: str
+    stage: Stage
+    outlook: Outlook
+
+
+async def nobody() -> str:
+    return ""
+
+
+@asynccontextmanager
+async def served(stage: Stage, prometheus_url: str = "http://127.0.0.1:9") -> AsyncIterator[Site]:
+    stage.access.let_in(TOKENS["admin"], "admin", {None: EVERYTHING})
+    stage.access.let_in(TOKENS["ada"], "ada", {"acme": EVERYTHING})
+    stage.access.let_in(TOKENS["viewer"], "viewer", {"acme": frozenset({Kind.PLANS})})
+    stage.access.let_in(TOKENS["stranger"], "stranger", {})
+    outlook = Outlook(nobody, stage.overview)
+    async with aiohttp.ClientSession() as session:
+        near = Neighbours(stage.access, stage.chronicle, Prometheus(session, prometheus_url), stage.clock)
+        async with serving(application(near, outlook, is_secure=False), "127.0.0.1", 0) as address:
+            yield Site(address, stage, outlook)
+
+
+@pytest.fixture(scope="module")
+def scene() -> Stage:
+    """The scene, for tests that only look at it."""
+    return whole_scene()
+
+
+@pytest.fixture(scope="module")
+def prometheus_url(scene: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with remembering(tmp_path_factory.mktemp("prometheus"), past(scene)) as url:
+        yield url
+
+
+@pytest_asyncio.fixture(loop_scope="function")
+async def site(scene: Stage, prometheus_url: str) -> AsyncIterator[Site]:
+    async with served(scene, prometheus_url) as found:
+        yield found
