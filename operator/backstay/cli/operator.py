@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from backstay.cli.page import CertificateOption, KeyOption, ListenOption, PageSettings, page_served, page_settings
+
 LOST_LEADERSHIP = 3
 
 app = typer.Typer(no_args_is_help=True)
@@ -27,20 +29,30 @@ def run(
     keys: Annotated[Path | None, typer.Option(help="Directory of the public keys that may sign artifacts.")] = None,
     lease_duration: Annotated[int, typer.Option(help="Seconds after which a silent leader is replaced.", min=1)] = 15,
     namespace: Annotated[str, typer.Option(help="Namespace of the operator's Lease.")] = "backstay-system",
+    page_listen: ListenOption = None,
+    page_tls_certificate: CertificateOption = None,
+    page_tls_key: KeyOption = None,
 ) -> None:
     """Roll plans out, watch their health, and pull a bad release back, until SIGTERM."""
     from backstay.adapters.kube.lease import LeadershipLost
 
+    page = page_settings(page_listen, page_tls_certificate, page_tls_key)
     _log_to_stderr()
     try:
-        asyncio.run(_run(kubeconfig, prometheus, alertmanager, keys, lease_duration, namespace))
+        asyncio.run(_run(kubeconfig, prometheus, alertmanager, keys, lease_duration, namespace, page))
     except* LeadershipLost as lost:
         typer.echo(f"error: {_first(lost)}", err=True)
         sys.exit(LOST_LEADERSHIP)
 
 
 async def _run(
-    kubeconfig: Path | None, prometheus: str, alertmanager: str, keys: Path | None, lease_duration: int, namespace: str
+    kubeconfig: Path | None,
+    prometheus: str,
+    alertmanager: str,
+    keys: Path | None,
+    lease_duration: int,
+    namespace: str,
+    page: PageSettings | None,
 ) -> None:
     import aiohttp
 
@@ -63,10 +75,11 @@ async def _run(
         transport = Transport(session)
         registry = OciRegistry(transport)
         verifier = verifier_with(load_keys(keys), transport, registry) if keys else NoKeysVerifier()
-        neighbours = Neighbours(
-            kube, registry, verifier, Prometheus(session, prometheus), Alertmanager(session, alertmanager)
-        )
-        await lead(neighbours, Options(namespace, lease_duration), SystemClock(), Failpoints.from_environment(OPERATOR))
+        signals = Prometheus(session, prometheus)
+        neighbours = Neighbours(kube, registry, verifier, signals, Alertmanager(session, alertmanager))
+        options, failpoints = Options(namespace, lease_duration), Failpoints.from_environment(OPERATOR)
+        async with page_served(page, kube, signals, namespace) as show:
+            await lead(neighbours, options, SystemClock(), failpoints, show)
 
 
 def _log_to_stderr() -> None:

@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -21,6 +22,7 @@ from backstay.controllers.device_reader import DeviceReader
 from backstay.controllers.enrolment import Enrolment
 from backstay.controllers.handlers import registry_for, settings
 from backstay.controllers.orders import OrderBook
+from backstay.controllers.overview import StoreOverview
 from backstay.controllers.paging import Paging
 from backstay.controllers.reconcile import PlanLoop, Services
 from backstay.controllers.reports import Reports
@@ -31,6 +33,7 @@ from backstay.controllers.store import Store
 from backstay.controllers.wakes import Key
 from backstay.errors import Unavailable
 from backstay.ports.clock import Clock
+from backstay.ports.overview import Overview
 from backstay.ports.pages import Pages
 from backstay.ports.registry import Registry
 from backstay.ports.signals import Signals
@@ -64,8 +67,18 @@ class Stopped(Exception):
     """Not an error: somebody asked the operator to end."""
 
 
-async def run(neighbours: Neighbours, options: Options, clock: Clock, failpoints: Failpoints) -> None:
-    """Lead, and reconcile every plan, until a signal asks to stop.
+def _nobody_looks(_: Overview) -> None:
+    """The operator decides as well with nobody looking."""
+
+
+async def run(
+    neighbours: Neighbours,
+    options: Options,
+    clock: Clock,
+    failpoints: Failpoints,
+    show: Callable[[Overview], None] = _nobody_looks,
+) -> None:
+    """Lead, and reconcile every plan, until a signal asks to stop; `show` is given a view of it all once there is one.
 
     Raises:
         LeadershipLost: another operator may lead.
@@ -83,7 +96,7 @@ async def run(neighbours: Neighbours, options: Options, clock: Clock, failpoints
     _listen_for_signals(stop)
     if not await _won(leadership, stop):
         return
-    operator = _Operator(neighbours, leadership, identity, clock, failpoints)
+    operator = _Operator(neighbours, leadership, identity, clock, failpoints, show)
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(leadership.keep())
@@ -117,12 +130,19 @@ class _Operator:
     """What a leader does."""
 
     def __init__(
-        self, neighbours: Neighbours, leadership: Leadership, identity: str, clock: Clock, failpoints: Failpoints
+        self,
+        neighbours: Neighbours,
+        leadership: Leadership,
+        identity: str,
+        clock: Clock,
+        failpoints: Failpoints,
+        show: Callable[[Overview], None],
     ) -> None:
         self._neighbours = neighbours
         self._leadership = leadership
         self._clock = clock
         self._failpoints = failpoints
+        self._show = show
         self._store = Store()
         self._snapshots = Snapshots(neighbours.kube, failpoints)
         self._journal = EventJournal(neighbours.kube, instance=identity, clock=clock)
@@ -151,6 +171,7 @@ class _Operator:
             group.create_task(Silence(kube, store, self._clock, self._leadership).run())
             group.create_task(Reports(kube, store, self._clock, self._leadership).run())
             group.create_task(self._reconcile_all())
+            self._show(StoreOverview(store))
             log.info("reconciling %d plans", len(store.plans.all()))
 
     async def say_the_rest(self) -> None:

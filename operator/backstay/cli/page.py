@@ -1,0 +1,98 @@
+"""The web page of `backstay operator run`: what it needs, put together from the operator's own neighbours."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from backstay.adapters.kube.client import KubeClient
+    from backstay.adapters.prometheus import Prometheus
+    from backstay.adapters.tls import Certificate
+    from backstay.ports.overview import Overview
+
+LAST_PORT: Final = 65535
+
+ListenOption = Annotated[
+    str | None, typer.Option("--page-listen", help="HOST:PORT of the web page. Absent: there is none.")
+]
+CertificateOption = Annotated[
+    Path | None,
+    typer.Option("--page-tls-certificate", help="Certificate of the page (PEM); renewals are taken up."),
+]
+KeyOption = Annotated[Path | None, typer.Option("--page-tls-key", help="Key of the page's certificate (PEM).")]
+
+
+@dataclass(frozen=True, slots=True)
+class PageSettings:
+    """Where the page is served, and with which certificate."""
+
+    host: str
+    port: int
+    certificate: Path | None
+    key: Path | None
+
+
+def page_settings(listen: str | None, certificate: Path | None, key: Path | None) -> PageSettings | None:
+    """What the options say together; None where no page is wanted.
+
+    Raises:
+        typer.BadParameter: naming the option that does not fit.
+    """
+    if (certificate is None) != (key is None):
+        missing = "--page-tls-certificate" if certificate is None else "--page-tls-key"
+        raise typer.BadParameter("a certificate and its key go together", param_hint=missing)
+    if listen is None:
+        if certificate is not None:
+            raise typer.BadParameter("a certificate is of use with --page-listen only", param_hint="--page-listen")
+        return None
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > LAST_PORT:
+        raise typer.BadParameter(f"{listen!r} is not HOST:PORT, such as 0.0.0.0:8443", param_hint="--page-listen")
+    return PageSettings(host, int(port), certificate, key)
+
+
+@asynccontextmanager
+async def page_served(
+    settings: PageSettings | None, kube: "KubeClient", prometheus: "Prometheus", namespace: str
+) -> AsyncIterator["Callable[[Overview], None]"]:
+    """Serve the page until the block ends; yields whom to tell once there is something to show.
+
+    Raises:
+        Refused: the certificate or the address cannot be used.
+    """
+    if settings is None:
+        yield lambda _: None
+        return
+
+    import logging
+
+    from backstay.adapters.kube.access import KubeAccess
+    from backstay.adapters.kube.chronicle import KubeChronicle
+    from backstay.adapters.kube.lease import holder_of
+    from backstay.adapters.system_clock import SystemClock
+    from backstay.web.outlook import Outlook
+    from backstay.web.server import Neighbours, application, serving
+
+    async def leader() -> str:
+        return await holder_of(kube, namespace)
+
+    certificate = _certificate(settings)
+    outlook = Outlook(leader)
+    near = Neighbours(KubeAccess(kube), KubeChronicle(kube), prometheus, SystemClock())
+    app = application(near, outlook, is_secure=certificate is not None)
+    async with serving(app, settings.host, settings.port, certificate) as address:
+        logging.getLogger(__name__).info("the page is served at %s", address)
+        yield outlook.show
+
+
+def _certificate(settings: PageSettings) -> "Certificate | None":
+    if settings.certificate is None or settings.key is None:
+        return None
+
+    from backstay.adapters.tls import Certificate
+
+    return Certificate(settings.certificate, settings.key)
