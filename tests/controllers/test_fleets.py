@@ -26,6 +26,7 @@ from backstay.core.plan import Plan, Ring, Share
 from backstay.core.planes import ContentDigest, Plane, Release
 from backstay.core.revision import revision_named
 from backstay.core.selectors import Selector
+from backstay.core.standing import Census
 
 RELEASE = Release(Plane.MODEL, "2.0.0", ContentDigest("sha256:new"))
 PLAN = Plan("acme", "vision", {Plane.MODEL: RELEASE}, (Ring("all", size=Share(Fraction(1))),))
@@ -188,6 +189,11 @@ class Counting(RuleBasedStateMachine):
             assert counts.unavailable == sum(bool(d.failing) for d in mine)
             running = Counter((Plane.MODEL, s.version, s.running) for d in mine for s in d.planes.values())
             assert {key: count for key, count in counts.running.items() if count} == running
+        census = Census()
+        for one in devices:
+            census.add(one, +1)
+        assert self.fleets.census("acme") == census
+        assert list(self.fleets.names("acme")) == sorted(d.name for d in devices)
         assert {d.name for d in self.view} == {d.name for d in devices if "cameras" in d.groups}
 
 

@@ -46,13 +46,13 @@ async def served(stage: Stage, prometheus_url: str = "http://127.0.0.1:9") -> As
             yield Site(address, stage, outlook)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def scene() -> Stage:
     """The scene, for tests that only look at it."""
     return whole_scene()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def prometheus_url(scene: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with remembering(tmp_path_factory.mktemp("prometheus"), past(scene)) as url:
         yield url
@@ -62,3 +62,32 @@ def prometheus_url(scene: Stage, tmp_path_factory: pytest.TempPathFactory) -> It
 async def site(scene: Stage, prometheus_url: str) -> AsyncIterator[Site]:
     async with served(scene, prometheus_url) as found:
         yield found
+
+
+class Visitor:
+    """Somebody with an HTTP client that keeps cookies, and follows no redirect by itself."""
+
+    def __init__(self, session: aiohttp.ClientSession, address: str) -> None:
+        self.session = session
+        self.address = address
+
+    async def signs_in(self, who: str, **headers: str) -> aiohttp.ClientResponse:
+        return await self.session.post(
+            f"{self.address}/-/sign-in",
+            data={"token": TOKENS.get(who, who), "to": "/"},
+            allow_redirects=False,
+            headers=headers,
+        )
+
+    async def sees(self, path: str, **headers: str) -> tuple[int, str]:
+        async with self.session.get(self.address + path, allow_redirects=False, headers=headers) as response:
+            return response.status, await response.text()
+
+
+@asynccontextmanager
+async def visiting(site: Site, who: str = "") -> AsyncIterator[Visitor]:
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+        visitor = Visitor(session, site.address)
+        if who:
+            assert (await visitor.signs_in(who)).status == 303
+        yield visitor

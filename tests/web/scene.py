@@ -123,11 +123,23 @@ def a_release_that_halted(stage: Stage) -> None:
         "acme", "gates", {Plane.FIRMWARE: "4.1.0"},
         groups=["gates"], rings=[{"name": "all", "size": "100%", "inFlight": "50%"}], rollback={"automatic": False},
     )  # fmt: skip
+    bad = "RolledBack:ProbeFailed: agent: not connected in 90 s"
     stage.play(
         "acme", "gates", lambda found: found.phase is Phase.HALTED,
-        answers=lambda name, *_: "RolledBack:ProbeFailed: agent: not connected in 90 s" if name == "gate-3" else "Confirmed",
+        answers=lambda name, *_: bad if name == "gate-3" else "Confirmed",
     )  # fmt: skip
     stage.turn("acme", "gates")
+
+
+def a_release_that_is_done(stage: Stage) -> None:
+    """`borealis/kiosks`: nothing to see here."""
+    stage.group("borealis", "kiosks", kind="kiosk")
+    for index in range(4):
+        stage.device("borealis", f"kiosk-{index}", {"kind": "kiosk"}, config="1.0.0")
+    rings = [{"name": "all", "size": "100%", "inFlight": "100%", "soak": "1m"}]
+    stage.plan("borealis", "kiosks", {Plane.CONFIG: "1.1.0"}, groups=["kiosks"], rings=rings, stabilityWindow="1m")
+    stage.play("borealis", "kiosks", lambda decision: decision.phase is Phase.SUCCEEDED)
+    stage.turn("borealis", "kiosks")
 
 
 def somebody_hostile(stage: Stage) -> None:
@@ -152,6 +164,7 @@ def whole_scene() -> Stage:
     a_release_that_went_back(stage)
     a_release_that_waits(stage)
     a_release_that_halted(stage)
+    a_release_that_is_done(stage)
     somebody_hostile(stage)
     stage.clock.ahead = -timedelta(minutes=29)
     a_release_that_rolls(stage)

@@ -12,6 +12,7 @@ from typing import Any
 
 from backstay.adapters.failpoints import Failpoints
 from backstay.adapters.system_clock import SystemClock
+from backstay.api import EdgeDevice
 from backstay.api.device_conversion import device_from
 from backstay.controllers.merge import without_nulls
 from backstay.controllers.observing import Observer, Sight
@@ -29,8 +30,6 @@ from backstay.core.signals import Value, Verdict, judge
 from backstay.ports.access import Kind, Person
 from backstay.ports.chronicle import Happening
 from backstay.ports.overview import Decided
-
-from backstay.api import EdgeDevice
 
 Json = dict[str, Any]
 
