@@ -54,6 +54,7 @@ vm: setup-machines
 # a step are.
 bench: setup-benchmarks
 	@$(VENV)/python -m tests.scale $(SIZES)
+	@$(VENV)/python -m tests.scale.pages
 	@$(VENV)/python -m tests.scale.gateway
 	@$(VENV)/python -m tests.scale.devices
 	@$(VENV)/python -m tests.scale.agent

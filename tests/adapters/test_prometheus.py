@@ -14,11 +14,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from backstay.adapters import prometheus
-from backstay.adapters.prometheus import Prometheus, Series
+from backstay.adapters.prometheus import Curve, Prometheus, Series
 from backstay.core.actions import Watch
 from backstay.core.devices import RevisionName
 from backstay.core.planes import Plane
-from backstay.core.signals import Comparison, Direction, Result, Signal, Verdict
+from backstay.core.signals import Broken, Comparison, Direction, Result, Signal, Verdict
 
 AT = datetime(2025, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 WATCH = Watch(RevisionName("3f9c-2"), "canary", looks=1)
@@ -54,6 +54,7 @@ def wire() -> Wire:
 async def provider(wire: Wire) -> AsyncIterator[Prometheus]:
     app = web.Application()
     app.router.add_post("/prefix/api/v1/query", wire.answer)
+    app.router.add_post("/prefix/api/v1/query_range", wire.answer)
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
         yield Prometheus(session, str(server.make_url("/prefix/")), timeout_seconds=0.3)
 
@@ -297,3 +298,57 @@ async def test_evaluate_is_a_provider_error_when_a_side_cannot_be_compared(provi
     found = await compared(provider, wire, ring(), baseline())
     assert found.result is Result.PROVIDER_ERROR
     assert words in found.message
+
+
+# Over time
+
+
+def matrix(*series: list[list[object]]) -> web.Response:
+    found = [{"metric": {"device": f"d{n}"}, "values": values} for n, values in enumerate(series)]
+    return answered({"resultType": "matrix", "result": found})
+
+
+async def over_time(provider: Prometheus) -> tuple[Curve, ...] | Broken:
+    return await provider.ask_over("m", AT, AT + timedelta(minutes=1), timedelta(seconds=15))
+
+
+async def test_ask_over_gives_every_number_with_its_time(provider, wire):
+    start = AT.timestamp()
+    wire.answers.append(matrix([[start, "1"], [start + 15, "2.5"]], []))
+    first, second = await over_time(provider)
+    assert first == Curve({"device": "d0"}, ((AT, 1.0), (AT + timedelta(seconds=15), 2.5)))
+    assert second.points == ()
+    assert wire.asked[0] == {
+        "query": "m",
+        "start": f"{start:.3f}",
+        "end": f"{start + 60:.3f}",
+        "step": "15",
+        "timeout": "0.3",
+    }
+
+
+async def test_ask_over_leaves_out_what_is_no_number_when_drawn(provider, wire):
+    wire.answers.append(matrix([[1, "NaN"], [2, "+Inf"], [3, "4"]]))
+    (curve,) = await over_time(provider)
+    assert [number for _, number in curve.points] == [4.0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda: vector("1"), "in place of series over time"),
+        (lambda: answered({"resultType": "matrix", "result": [{"metric": {}, "values": [["x"]]}]}), "cannot be read"),
+        (lambda: answered({"resultType": "matrix", "result": [{"values": []}]}), "cannot be read"),
+        (
+            lambda: answered({"resultType": "matrix", "result": [{"metric": {}, "values": [[1e300, "1"]]}]}),
+            "cannot be read",
+        ),
+        (lambda: refused(422, "execution", "too many points"), "too many points"),
+        (lambda: 5.0, "did not answer"),
+    ],
+)
+async def test_ask_over_is_broken_when_the_answer_is_not_whole(provider, wire, answer, words):
+    wire.answers.append(answer())
+    found = await over_time(provider)
+    assert isinstance(found, Broken)
+    assert words in found.why

@@ -26,7 +26,7 @@ from backstay.core.plan import Plan, Ring, Share
 from backstay.core.planes import ContentDigest, Plane, Release
 from backstay.core.revision import revision_named
 from backstay.core.selectors import Selector
-from backstay.core.standing import Census
+from backstay.core.standing import Census, Standing, standing_of
 
 RELEASE = Release(Plane.MODEL, "2.0.0", ContentDigest("sha256:new"))
 PLAN = Plan("acme", "vision", {Plane.MODEL: RELEASE}, (Ring("all", size=Share(Fraction(1))),))
@@ -193,6 +193,9 @@ class Counting(RuleBasedStateMachine):
         for one in devices:
             census.add(one, +1)
         assert self.fleets.census("acme") == census
+        for standing in set(Standing) - {Standing.HEALTHY}:
+            found = {d.name for d in devices if standing_of(d) is standing}
+            assert self.fleets.unwell("acme", standing) == found
         assert list(self.fleets.names("acme")) == sorted(d.name for d in devices)
         assert {d.name for d in self.view} == {d.name for d in devices if "cameras" in d.groups}
 

@@ -8,7 +8,7 @@ from typing import Any
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, async_playwright
 
-from tests.web.conftest import TOKENS, Site
+from tests.web.conftest import TOKENS
 
 CHROMIUM = "chromium"
 
@@ -18,19 +18,19 @@ class Tab:
     """A tab, and all that went wrong in it."""
 
     page: Page
-    site: Site
+    address: str
     wrong: list[str] = field(default_factory=list)
 
     async def opens(self, path: str) -> None:
         """Open an address, and wait until it is live."""
-        await self.page.goto(self.site.address + path)
+        await self.page.goto(self.address + path)
         await self.is_live()
 
     async def is_live(self) -> None:
         await self.page.locator("#pulse[data-pulse=live]").wait_for(timeout=10_000)
 
     async def signs_in(self, who: str) -> None:
-        await self.page.goto(f"{self.site.address}/-/sign-in")
+        await self.page.goto(f"{self.address}/-/sign-in")
         await self.page.get_by_label("Token").fill(TOKENS[who])
         await self.page.keyboard.press("Enter")
         await self.is_live()
@@ -44,13 +44,13 @@ class Tab:
 
 
 @asynccontextmanager
-async def browsing(site: Site, **context: Any) -> AsyncIterator[Tab]:
+async def browsing(address: str, **context: Any) -> AsyncIterator[Tab]:
     """A tab of a fresh browser; whatever went wrong in it fails the test when it ends."""
     async with async_playwright() as playwright:
         # As root there is no sandbox to be had; what is looked at is our own.
         browser = await playwright.chromium.launch(executable_path=f"/usr/bin/{CHROMIUM}", args=["--no-sandbox"])
         try:
-            tab = Tab(await (await browser.new_context(**context)).new_page(), site)
+            tab = Tab(await (await browser.new_context(**context)).new_page(), address)
             _listen(tab)
             yield tab
         finally:
@@ -63,4 +63,4 @@ def _listen(tab: Tab) -> None:
     page.on("console", lambda said: tab.wrong.append(said.text) if said.type in {"error", "warning"} else None)
     page.on("pageerror", lambda error: tab.wrong.append(str(error)))
     page.on("dialog", lambda dialog: tab.wrong.append(f"a dialog opened: {dialog.message}"))
-    page.on("request", lambda asked: None if asked.url.startswith(tab.site.address) else tab.wrong.append(asked.url))
+    page.on("request", lambda asked: None if asked.url.startswith(tab.address) else tab.wrong.append(asked.url))

@@ -43,7 +43,7 @@ async def rolling() -> AsyncIterator[Site]:
 
 async def test_rings_fill_before_ones_eyes_without_a_reload(rolling: Site) -> None:
     stage = rolling.stage
-    async with browsing(rolling) as tab:
+    async with browsing(rolling.address) as tab:
         await tab.signs_in("ada")
         await tab.opens("/acme/plans/vision")
         page = tab.page
@@ -66,7 +66,7 @@ async def test_rings_fill_before_ones_eyes_without_a_reload(rolling: Site) -> No
 
 
 async def test_what_is_unfolded_typed_and_focused_stays_so_when_the_page_changes(rolling: Site) -> None:
-    async with browsing(rolling) as tab:
+    async with browsing(rolling.address) as tab:
         await tab.signs_in("ada")
         await tab.opens("/acme/plans/vision")
         page = tab.page
@@ -87,7 +87,7 @@ async def test_what_is_unfolded_typed_and_focused_stays_so_when_the_page_changes
 
 
 async def test_everything_is_reached_and_done_with_the_keyboard_alone(site: Site) -> None:
-    async with browsing(site) as tab:
+    async with browsing(site.address) as tab:
         page, keys = tab.page, tab.page.keyboard
         await page.goto(site.address)
         names = []
@@ -120,7 +120,7 @@ async def test_everything_is_reached_and_done_with_the_keyboard_alone(site: Site
 async def test_every_page_can_be_read_by_everybody_and_fits(site: Site, theme: str, width: int, other: int) -> None:
     SHOTS.mkdir(parents=True, exist_ok=True)
     barriers: dict[str, list[str]] = {}
-    async with browsing(site, color_scheme=theme, viewport={"width": width, "height": 900}) as tab:
+    async with browsing(site.address, color_scheme=theme, viewport={"width": width, "height": 900}) as tab:
 
         async def shot(name: str, across: int) -> None:
             await tab.page.set_viewport_size({"width": across, "height": 900})
@@ -144,7 +144,7 @@ async def test_every_page_can_be_read_by_everybody_and_fits(site: Site, theme: s
 
 
 async def test_reader_who_may_no_longer_see_it_has_nothing_of_it_left_on_the_screen(rolling: Site) -> None:
-    async with browsing(rolling) as tab:
+    async with browsing(rolling.address) as tab:
         await tab.signs_in("ada")
         await tab.opens("/acme/plans/vision")
         await tab.page.get_by_text("canary").first.wait_for()
@@ -155,7 +155,7 @@ async def test_reader_who_may_no_longer_see_it_has_nothing_of_it_left_on_the_scr
 
 
 async def test_page_is_whole_without_any_script(site: Site) -> None:
-    async with browsing(site, java_script_enabled=False) as tab:
+    async with browsing(site.address, java_script_enabled=False) as tab:
         page = tab.page
         await page.goto(site.address)
         await page.get_by_label("Token").fill(TOKENS["ada"])
@@ -175,7 +175,7 @@ async def test_page_is_whole_without_any_script(site: Site) -> None:
 
 
 async def test_theme_that_is_chosen_wins_over_the_systems(site: Site) -> None:
-    async with browsing(site, color_scheme="light") as tab:
+    async with browsing(site.address, color_scheme="light") as tab:
         await tab.signs_in("ada")
 
         async def paper() -> str:
@@ -193,7 +193,7 @@ async def test_theme_that_is_chosen_wins_over_the_systems(site: Site) -> None:
 
 
 async def test_nothing_moves_for_whoever_wants_no_motion(rolling: Site) -> None:
-    async with browsing(rolling, reduced_motion="reduce") as tab:
+    async with browsing(rolling.address, reduced_motion="reduce") as tab:
         await tab.signs_in("ada")
         await tab.opens("/acme/plans/vision")
         moving = await tab.page.evaluate("getComputedStyle(document.querySelector('.bar rect')).transitionDuration")

@@ -6,8 +6,10 @@ namespace, never the number of devices.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final
 
 from backstay.adapters.kube.informer import is_newer
@@ -19,7 +21,9 @@ from backstay.core.plan import Plan, Ring
 from backstay.core.planes import ContentDigest, Plane, Release
 from backstay.core.revision import counter_of
 from backstay.core.selectors import Selector, picked_by
-from backstay.core.standing import Census
+from backstay.core.standing import Census, Standing
+
+_NONE: Final[Mapping[DeviceName, Device]] = MappingProxyType({})
 
 Running = tuple[Plane, str, ContentDigest | None]
 
@@ -73,6 +77,7 @@ class Fleets:
         """Groups whose counts may differ since somebody last cleared this."""
         self._bounded: set[Key] = set()
         self._censuses: defaultdict[str, Census] = defaultdict(Census)
+        self._unwell: defaultdict[tuple[str, Standing], set[DeviceName]] = defaultdict(set)
         self._names: dict[str, list[DeviceName]] = {}
         self._changes: Counter[str] = Counter()
 
@@ -149,6 +154,14 @@ class Fleets:
         """What the devices of a group report."""
         return self._counts[namespace, group]
 
+    def of(self, namespace: str) -> Mapping[DeviceName, Device]:
+        """Every device of a namespace as it is now."""
+        return MappingProxyType(self._devices.get(namespace, _NONE))
+
+    def unwell(self, namespace: str, standing: Standing) -> AbstractSet[DeviceName]:
+        """The devices of a namespace that stand in one way that is not Healthy: they are few, or a person should know."""
+        return self._unwell.get((namespace, standing), frozenset())
+
     def namespaces(self) -> frozenset[str]:
         """The namespaces that have devices."""
         return frozenset(namespace for namespace, devices in self._devices.items() if devices)
@@ -214,7 +227,10 @@ class Fleets:
 
     def _count(self, namespace: str, device: Device, sign: int) -> None:
         self._changes[namespace] += 1
-        self._censuses[namespace].add(device, sign)
+        standing = self._censuses[namespace].add(device, sign)
+        if standing is not Standing.HEALTHY:
+            names = self._unwell[namespace, standing]
+            names.add(device.name) if sign > 0 else names.discard(device.name)
         for group in device.groups:
             self._counts[namespace, group].add(device, sign)
             self.changed_groups.add((namespace, group))

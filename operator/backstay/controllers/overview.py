@@ -2,7 +2,8 @@
 
 import asyncio
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Final, TypeVar
 
 from backstay.api import DeviceGroup, HealthRule, Hold, ReleasePlan
@@ -10,12 +11,11 @@ from backstay.api.resource import Resource
 from backstay.controllers.shelf import Shelf
 from backstay.controllers.store import Store
 from backstay.core.devices import Device, DeviceName
-from backstay.core.planes import Plane
-from backstay.core.standing import Census, standing_of
+from backstay.core.standing import Census, Standing, standing_of
 from backstay.ports.overview import Decided, DevicePage, Known, Wanted
 
-LOOKED_AT_ONCE: Final = 2_000
-"""So many devices are looked at before others have their turn: about a millisecond's worth."""
+LOOKED_AT_ONCE: Final = 500
+"""So many devices are looked at before others have their turn: a millisecond's worth or two."""
 _LAST: Final = "\U0010ffff"
 
 M = TypeVar("M", bound=Resource)
@@ -69,16 +69,23 @@ class StoreOverview:
     ) -> DevicePage:
         """A page of devices, beginning after a name; a long search lets others work meanwhile."""
         found: list[Device] = []
-        names = _span(self._store.fleets.names(namespace), wanted.begins, after, backwards=backwards)
-        for number, name in enumerate(names, 1):
-            device = self._store.fleets.get(namespace, name)
-            if device is not None and _is_wanted(device, wanted):
-                if len(found) == limit:
-                    return DevicePage(tuple(found), found[-1].name)
-                found.append(device)
-            if number % LOOKED_AT_ONCE == 0:
-                await asyncio.sleep(0)
+        devices, is_wanted = self._store.fleets.of(namespace), _test_for(wanted)
+        names = _span(self._candidates(namespace, wanted), wanted.begins, after, backwards=backwards)
+        while looked_at := tuple(islice(names, LOOKED_AT_ONCE)):
+            for name in looked_at:
+                # One that has gone since is passed over.
+                if (device := devices.get(name)) is not None and is_wanted(device):
+                    if len(found) == limit:
+                        return DevicePage(tuple(found), found[-1].name)
+                    found.append(device)
+            await asyncio.sleep(0)
         return DevicePage(tuple(found))
+
+    def _candidates(self, namespace: str, wanted: Wanted) -> Sequence[DeviceName]:
+        """The names to look through, in order: of those who are not well only these."""
+        if wanted.standing is None or wanted.standing is Standing.HEALTHY:
+            return self._store.fleets.names(namespace)
+        return sorted(self._store.fleets.unwell(namespace, wanted.standing))
 
 
 def _known(shelf: Shelf[M], namespace: str) -> tuple[Known[M], ...]:
@@ -97,16 +104,21 @@ def _span(names: Sequence[DeviceName], begins: str, after: str, *, backwards: bo
     return (names[index] for index in range(first, last))
 
 
-def _is_wanted(device: Device, wanted: Wanted) -> bool:
-    if wanted.group and wanted.group not in device.groups:
-        return False
-    if wanted.labels and any(device.labels.get(key) != value for key, value in wanted.labels.items()):
-        return False
-    if wanted.version and not _runs(device, wanted.plane, wanted.version):
-        return False
-    return wanted.standing is None or standing_of(device) is wanted.standing
+def _test_for(wanted: Wanted) -> Callable[[Device], bool]:
+    """A test of only what is asked for: a hundred thousand devices may have to take it."""
+    tests: list[Callable[[Device], bool]] = []
+    if wanted.group:
+        tests.append(lambda device: wanted.group in device.groups)
+    tests += [_is_labelled(key, value) for key, value in wanted.labels.items()]
+    if wanted.version and wanted.plane is not None:
+        plane = wanted.plane
+        tests.append(lambda device: device.status(plane).version == wanted.version)
+    elif wanted.version:
+        tests.append(lambda device: any(status.version == wanted.version for status in device.planes.values()))
+    if wanted.standing is not None:
+        tests.append(lambda device: standing_of(device) is wanted.standing)
+    return lambda device: all(test(device) for test in tests)
 
 
-def _runs(device: Device, plane: Plane | None, version: str) -> bool:
-    planes = device.planes.values() if plane is None else (device.status(plane),)
-    return any(status.version == version for status in planes)
+def _is_labelled(key: str, value: str) -> Callable[[Device], bool]:
+    return lambda device: device.labels.get(key) == value

@@ -60,14 +60,15 @@ class Census:
     by_standing: Counter[Standing] = field(default_factory=Counter)
     by_running: Counter[tuple[Running, Standing]] = field(default_factory=Counter)
 
-    def add(self, device: Device, sign: int) -> None:
-        """Count a device in, or out with -1."""
+    def add(self, device: Device, sign: int) -> Standing:
+        """Count a device in, or out with -1; gives how it stands."""
         standing = standing_of(device)
         self.devices += sign
         self._count(self.by_standing, standing, sign)
         for plane, status in device.planes.items():
             if status.running is not None:
                 self._count(self.by_running, (Running(plane, status.version, status.running), standing), sign)
+        return standing
 
     @staticmethod
     def _count(counter: Counter[K], key: K, sign: int) -> None:

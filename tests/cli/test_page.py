@@ -1,0 +1,69 @@
+"""The options of the web page, together and apart."""
+
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from backstay.adapters.kube.client import KubeClient
+from backstay.cli.operator import app
+from backstay.cli.page import PageSettings, page_served, page_settings
+from backstay.errors import Refused
+
+CERTIFICATE, KEY = Path("tls.crt"), Path("tls.key")
+
+
+def test_page_is_not_served_when_nobody_asks_for_it() -> None:
+    assert page_settings(None, None, None) is None
+
+
+def test_page_is_served_where_it_is_asked_for() -> None:
+    assert page_settings("127.0.0.1:0", None, None) == PageSettings("127.0.0.1", 0, None, None)
+    assert page_settings("[::]:8443", CERTIFICATE, KEY) == PageSettings("[::]", 8443, CERTIFICATE, KEY)
+
+
+@pytest.mark.parametrize(
+    ("listen", "certificate", "key", "words"),
+    [
+        ("8443", None, None, "is not HOST:PORT"),
+        (":8443", None, None, "is not HOST:PORT"),
+        ("127.0.0.1:http", None, None, "is not HOST:PORT"),
+        ("127.0.0.1:65536", None, None, "is not HOST:PORT"),
+        ("127.0.0.1:1", CERTIFICATE, None, "go together"),
+        ("127.0.0.1:1", None, KEY, "go together"),
+        (None, CERTIFICATE, KEY, "with --page-listen only"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_by_name(
+    listen: str | None, certificate: Path | None, key: Path | None, words: str
+) -> None:
+    with pytest.raises(typer.BadParameter, match=words):
+        page_settings(listen, certificate, key)
+
+
+def test_operator_does_not_start_with_an_option_that_does_not_fit() -> None:
+    arguments = ["run", "--prometheus", "http://x", "--alertmanager", "http://x", "--page-listen", "nowhere"]
+    answer = CliRunner().invoke(app, arguments)
+    assert answer.exit_code == 2
+    assert "--page-listen" in answer.output
+
+
+async def test_page_in_plain_http_is_refused_where_others_could_listen_in(unused: KubeClient) -> None:
+    settings = PageSettings("0.0.0.0", 0, None, None)
+    with pytest.raises(Refused, match="--page-tls-certificate"):
+        async with page_served(settings, unused, None, "backstay-system"):  # type: ignore[arg-type]
+            pass
+
+
+async def test_certificate_that_cannot_be_used_is_named(unused: KubeClient, tmp_path: Path) -> None:
+    settings = PageSettings("127.0.0.1", 0, tmp_path / "tls.crt", tmp_path / "tls.key")
+    with pytest.raises(Refused, match="no usable certificate"):
+        async with page_served(settings, unused, None, "backstay-system"):  # type: ignore[arg-type]
+            pass
+
+
+@pytest.fixture
+def unused() -> KubeClient:
+    """A client that is never asked."""
+    return object()  # type: ignore[return-value]
