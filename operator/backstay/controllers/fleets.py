@@ -159,7 +159,7 @@ class Fleets:
         return MappingProxyType(self._devices.get(namespace, _NONE))
 
     def unwell(self, namespace: str, standing: Standing) -> AbstractSet[DeviceName]:
-        """The devices of a namespace that stand in one way that is not Healthy: they are few, or a person should know."""
+        """The devices of a namespace that stand in one way that is not Healthy: few, or a person should know."""
         return self._unwell.get((namespace, standing), frozenset())
 
     def namespaces(self) -> frozenset[str]:
