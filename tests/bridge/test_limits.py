@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from backstay.adapters.listening import Door, listening
 from backstay.bridge.limits import BURST, DOWNLOADS_AT_ONCE, REQUESTS_PER_SECOND, Bucket
-from backstay.bridge.listening import Door, listening
 from tests.bridge.conftest import BYTES, World
 
 ARTIFACT = "/softwaremodules/model/artifacts/model-7.2.0.bin"

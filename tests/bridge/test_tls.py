@@ -10,8 +10,8 @@ import pytest
 from cryptography import x509
 from yarl import URL
 
+from backstay.adapters.listening import Door, listening
 from backstay.adapters.tls import Certificate, CertificateUnusable
-from backstay.bridge.listening import Door, listening
 from backstay.bridge.tokens import target_token
 from tests.bridge.certificates import Authority
 from tests.bridge.conftest import KEY, World

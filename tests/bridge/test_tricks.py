@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from backstay.adapters.listening import listening
 from backstay.bridge.entrance import BODY_LIMIT_BYTES
-from backstay.bridge.listening import listening
 from backstay.bridge.tokens import target_token
 from tests.bridge.conftest import BYTES, KEY, World
 

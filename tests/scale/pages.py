@@ -22,6 +22,7 @@ from backstay.web.pages.page import Sources
 from backstay.web.rendering import Frame, Renderer
 from backstay.web.rights import Reader, Rights
 from backstay.web.routes import page_at
+from backstay.web.told import Told
 from tests.scale.fleets import Scene, fleet_of
 from tests.scale.measuring import Figure, timed
 from tests.web.stage import StageAccess, StageChronicle, StageClock
@@ -66,7 +67,9 @@ def _figures(size: int, runner: asyncio.Runner) -> Iterator[Figure]:
         return aiohttp.ClientSession()
 
     http = runner.run(session())
-    sources = Sources(StoreOverview(store), StageChronicle(None), Graphs(Prometheus(http, ""), clock), clock)  # type: ignore[arg-type]
+    sources = Sources(
+        StoreOverview(store), Told(StageChronicle(None), clock), Graphs(Prometheus(http, ""), clock), clock
+    )  # type: ignore[arg-type]
     for what, (path, query) in PAGES.items():
         page = page_at(path, query)
 

@@ -8,9 +8,6 @@ BURST: Final = 200.0
 """So many requests at once, when a device comes back after a while."""
 DOWNLOADS_AT_ONCE: Final = 4
 """A stock client uses one; a device that lost its connection may start anew before the old one is noticed."""
-CONNECTIONS: Final = 20_000
-SILENT_SECONDS: Final = 30.0
-"""A connection that brings no whole request for so long is closed."""
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
 from backstay.adapters.kube.informer import Informer
 from backstay.adapters.kube.server_clock import ServerClock
 from backstay.adapters.kube.standing_orders import OrdersReader
+from backstay.adapters.listening import Door, listening
 from backstay.adapters.oci.cache import BlobCache
 from backstay.adapters.oci.public_keys import load_keys
 from backstay.adapters.oci.registry import OciRegistry
@@ -32,7 +33,6 @@ from backstay.bridge.entrance import BODY_LIMIT_BYTES, errors_as_json
 from backstay.bridge.housekeeping import Housekeeping
 from backstay.bridge.journal import Journal
 from backstay.bridge.keys import TenantKey
-from backstay.bridge.listening import Door, listening
 from backstay.bridge.metrics import BridgeMetrics
 from backstay.bridge.newcomers import Newcomers
 from backstay.bridge.openapi.document import publication

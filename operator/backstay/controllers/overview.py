@@ -29,8 +29,8 @@ class StoreOverview:
 
     def namespaces(self) -> tuple[str, ...]:
         """The namespaces of which anything is known, in order."""
-        kept = {namespace for shelf in self._store.shelves.values() for (namespace, _), _ in shelf.all()}
-        return tuple(sorted(kept | self._store.fleets.namespaces()))
+        kept = (shelf.namespaces() for shelf in self._store.shelves.values())
+        return tuple(sorted(self._store.fleets.namespaces().union(*kept)))
 
     def changes(self, namespace: str) -> int:
         """A number that grows whenever anything of a namespace changes."""

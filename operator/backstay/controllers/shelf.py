@@ -1,6 +1,7 @@
 """The objects of one kind as they were last seen, parsed once: tens to hundreds of them."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -42,6 +43,7 @@ class Shelf(Generic[M]):
         self._model = model
         self._changed = changed
         self._seen: dict[Key, Seen[M]] = {}
+        self._names: defaultdict[str, set[str]] = defaultdict(set)
 
     def get(self, key: Key) -> Seen[M] | None:
         """The object of that namespace and name."""
@@ -53,7 +55,11 @@ class Shelf(Generic[M]):
 
     def of_namespace(self, namespace: str) -> Iterator[tuple[str, Seen[M]]]:
         """The objects of a namespace, by name."""
-        return ((name, seen) for (place, name), seen in sorted(self._seen.items()) if place == namespace)
+        return iter([(name, self._seen[namespace, name]) for name in sorted(self._names.get(namespace, ()))])
+
+    def namespaces(self) -> frozenset[str]:
+        """The namespaces that have objects."""
+        return frozenset(self._names)
 
     def put(self, raw: Json) -> None:
         """Take in an object, unless a newer version of it is here already."""
@@ -63,11 +69,15 @@ class Shelf(Generic[M]):
         if known is not None and not is_newer(metadata["resourceVersion"], known.version):
             return
         self._seen[key] = self._parsed(raw)
+        self._names[key[0]].add(key[1])
         self._changed(*key)
 
     def remove(self, namespace: str, name: str) -> None:
         """Forget an object."""
         if self._seen.pop((namespace, name), None) is not None:
+            self._names[namespace].discard(name)
+            if not self._names[namespace]:
+                del self._names[namespace]
             self._changed(namespace, name)
 
     def sweep(self, items: Iterable[Json], version: str) -> None:

@@ -29,6 +29,8 @@ SHORTEST_STEP_SECONDS: Final = 5
 FRESH_SECONDS: Final = 10.0
 MOST_GRAPHS: Final = 500
 MOST_LINES: Final = 6
+MOST_DRAWN: Final = 24
+"""Signals of one plan that have a graph."""
 PATIENCE_SECONDS: Final = 3.0
 
 
@@ -82,8 +84,8 @@ class Graphs:
         )
 
     async def of(self, decided: Decided) -> dict[str, Graph]:
-        """The graph of each signal of a plan by the signal's name; raises nothing."""
-        signals = decided.observed.plan.signals
+        """The graph of each of a plan's first signals by the signal's name; raises nothing."""
+        signals = decided.observed.plan.signals[:MOST_DRAWN]
         drawn = await asyncio.gather(*(self._graph(signal, decided) for signal in signals))
         return {signal.name: graph for signal, graph in zip(signals, drawn, strict=True)}
 

@@ -1,7 +1,6 @@
 """The page as a server: every address, every answer, and where it listens."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from backstay.adapters.listening import Door, listening
 from backstay.adapters.prometheus import Prometheus
 from backstay.adapters.tls import Certificate
 from backstay.errors import BackstayError, Refused
@@ -32,13 +32,12 @@ from backstay.web.routes import page_at
 from backstay.web.sessions import Sessions
 from backstay.web.told import Told
 
-SHUTDOWN_SECONDS: Final = 1.0
+CONNECTIONS: Final = 512
+"""Whoever floods the page must not use up what the operator itself needs to connect."""
 LIVE: Final = "/-/live"
 READY: Final = "/-/ready"
 STATIC: Final = "/-/static"
 _PERSON: Final = web.RequestKey("person", str)
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ def application(near: Neighbours, outlook: Outlook, *, is_secure: bool) -> web.A
     app.router.add_post(doors.SIGN_OUT, site.entrance.sign_out)
     app.router.add_post(doors.THEME, site.entrance.theme)
     app.router.add_get(f"{STATIC}/{{mark}}/{{name}}", _static)
-    app.router.add_get(LIVE, site.live)
+    app.router.add_get(LIVE, site.live, allow_head=False)
     app.router.add_get("/{path:.*}", site.page)
     return app
 
@@ -73,7 +72,7 @@ class _Site:
     def __init__(self, near: Neighbours, outlook: Outlook, *, is_secure: bool) -> None:
         self._near = near
         self._outlook = outlook
-        self._chronicle = Told(near.chronicle, near.clock)
+        self._told = Told(near.chronicle, near.clock)
         self._graphs = Graphs(near.prometheus, near.clock)
         self._rights = Rights(near.access, near.clock)
         self._renderer = Renderer()
@@ -120,7 +119,7 @@ class _Site:
 
     def _sources(self) -> Sources | None:
         overview = self._outlook.overview
-        return None if overview is None else Sources(overview, self._chronicle, self._graphs, self._near.clock)
+        return None if overview is None else Sources(overview, self._told, self._graphs, self._near.clock)
 
     async def _standing_by(self, request: web.Request) -> web.Response:
         return self._notice(request, HTTPStatus.SERVICE_UNAVAILABLE, "Standing by", await self._outlook.why_nothing())
@@ -179,18 +178,10 @@ async def serving(
         Refused: the address cannot be listened on, or must not be.
     """
     assert_may_listen(host, is_secure=certificate is not None)
-    runner = web.AppRunner(app, access_log=None, logger=log, shutdown_timeout=SHUTDOWN_SECONDS)
-    await runner.setup()
-    try:
-        tls = None if certificate is None else certificate.context
-        try:
-            await web.TCPSite(runner, host.strip("[]"), port, ssl_context=tls).start()
-        except OSError as error:
-            raise Refused(f"the page cannot listen on {host}:{port}: {error}; choose another --page-listen") from error
-        async with _renewed(certificate):
-            yield f"{'https' if tls else 'http'}://{host}:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    tls = None if certificate is None else certificate.context
+    door = Door(tls, CONNECTIONS, whose="the page", option="--page-listen")
+    async with listening(app, host.strip("[]"), port, door) as address, _renewed(certificate):
+        yield address
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ The token of a session stays in this process's memory, where the API server is a
 holds; the browser has a random number in its place.
 """
 
+import asyncio
 import base64
 import binascii
 import json
@@ -23,6 +24,8 @@ REVIEW_SECONDS: Final = 20.0
 """A token that was taken back opens nothing after this."""
 MOST_SESSIONS: Final = 1_000
 MOST_REVIEWS: Final = 5_000
+AT_ONCE: Final = 8
+"""Whoever tries tokens by the thousand must not take the operator's own connections to the API server."""
 LONGEST_TOKEN: Final = 16_384
 
 
@@ -40,6 +43,7 @@ class Sessions:
     def __init__(self, access: Access, clock: Clock) -> None:
         self._access = access
         self._clock = clock
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self._open: OrderedDict[str, Session] = OrderedDict()
         self._reviews: Remembered[bytes, Person | None] = Remembered(clock, seconds=REVIEW_SECONDS, most=MOST_REVIEWS)
 
@@ -51,7 +55,12 @@ class Sessions:
         """
         if not 0 < len(token) <= LONGEST_TOKEN or not token.isascii() or not token.isprintable():
             return None
-        return await self._reviews.answer(sha256(token.encode()).digest(), lambda: self._access.who(token))
+
+        async def ask() -> Person | None:
+            async with self._turns:
+                return await self._access.who(token)
+
+        return await self._reviews.answer(sha256(token.encode()).digest(), ask)
 
     async def open(self, token: str) -> tuple[str, timedelta] | None:
         """Begin a session with a token; gives its number and how long it lasts, or None where the token is nobody's.

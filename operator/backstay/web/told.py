@@ -7,7 +7,10 @@ from backstay.ports.chronicle import Chronicle, Happening
 from backstay.ports.clock import Clock
 from backstay.web.remembered import Remembered
 
-FRESH_SECONDS: Final = 3.0
+FRESH_SECONDS: Final = 15.0
+"""Events of one object are found by looking through all of its namespace."""
+KEPT_SECONDS: Final = 300.0
+"""A version of a device never changes."""
 MOST: Final = 500
 
 
@@ -19,8 +22,8 @@ class Told:
         self._events: Remembered[tuple[str, str, str], tuple[Happening, ...]] = Remembered(
             clock, seconds=FRESH_SECONDS, most=MOST
         )
-        self._devices: Remembered[tuple[str, str], EdgeDevice | None] = Remembered(
-            clock, seconds=FRESH_SECONDS, most=MOST
+        self._devices: Remembered[tuple[str, str, str], EdgeDevice | None] = Remembered(
+            clock, seconds=KEPT_SECONDS, most=MOST
         )
 
     async def events(self, kind: str, namespace: str, name: str) -> tuple[Happening, ...]:
@@ -31,11 +34,11 @@ class Told:
         """
         return await self._events.answer((kind, namespace, name), lambda: self._chronicle.events(kind, namespace, name))
 
-    async def device(self, namespace: str, name: str) -> EdgeDevice | None:
-        """A device with all that it says of itself; None where it is gone.
+    async def device(self, namespace: str, name: str, version: str) -> EdgeDevice | None:
+        """A device with all that it said of itself at one resourceVersion or later; None where it is gone.
 
         Raises:
             Unavailable, Forbidden
             Refused: this version cannot read it.
         """
-        return await self._devices.answer((namespace, name), lambda: self._chronicle.device(namespace, name))
+        return await self._devices.answer((namespace, name, version), lambda: self._chronicle.device(namespace, name))

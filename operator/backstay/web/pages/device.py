@@ -53,7 +53,7 @@ class DevicePage:
         device = sources.overview.device(self.namespace, DeviceName(self.name))
         if device is None:
             raise NotThere
-        whole, problem = await self._whole(sources)
+        whole, problem = await self._whole(sources, device.resource_version)
         moments, missing = await self._timeline(device, whole, kinds, sources)
         standing = standing_of(device)
         identity = {
@@ -83,10 +83,10 @@ class DevicePage:
             name=self.name,
         )
 
-    async def _whole(self, sources: Sources) -> tuple[EdgeDevice | None, str]:
+    async def _whole(self, sources: Sources, version: str) -> tuple[EdgeDevice | None, str]:
         """The device with all that only the API server keeps."""
         try:
-            return await sources.chronicle.device(self.namespace, self.name), ""
+            return await sources.told.device(self.namespace, self.name, version), ""
         except BackstayError as error:
             return None, f"only a part of the device can be shown: {error}"
 
@@ -99,7 +99,7 @@ class DevicePage:
             missing = f"you may not list {Kind.EVENTS} in {self.namespace}"
         else:
             try:
-                events = await sources.chronicle.events("EdgeDevice", self.namespace, self.name)
+                events = await sources.told.events("EdgeDevice", self.namespace, self.name)
             except BackstayError as error:
                 missing = f"the Events cannot be read now: {error}"
             else:

@@ -6,11 +6,11 @@ from typing import Protocol
 
 from backstay.errors import NotFound
 from backstay.ports.access import Kind
-from backstay.ports.chronicle import Chronicle
 from backstay.ports.clock import Clock
 from backstay.ports.overview import Overview
 from backstay.web.graphs import Graphs
 from backstay.web.rights import Reader
+from backstay.web.told import Told
 
 
 class NotThere(NotFound):
@@ -25,7 +25,7 @@ class Sources:
     """Where pages read."""
 
     overview: Overview
-    chronicle: Chronicle
+    told: Told
     graphs: Graphs
     clock: Clock
 

@@ -217,7 +217,7 @@ async def _told(namespace: str, name: str, kinds: frozenset[Kind], sources: Sour
     problem = ""
     if Kind.EVENTS in kinds:
         try:
-            events = await sources.chronicle.events("ReleasePlan", namespace, name)
+            events = await sources.told.events("ReleasePlan", namespace, name)
         except BackstayError as error:
             problem = f"the Events cannot be read now: {error}"
     else:

@@ -11,9 +11,11 @@ from typing import Final
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from backstay.bridge.limits import CONNECTIONS, SILENT_SECONDS
 from backstay.errors import Refused
 
+CONNECTIONS: Final = 20_000
+SILENT_SECONDS: Final = 30.0
+"""A connection that brings no whole request for so long is closed."""
 SHUTDOWN_SECONDS: Final = 2.0
 BACKLOG: Final = 1024
 
@@ -42,6 +44,10 @@ class Door:
     silent_seconds: float = SILENT_SECONDS
     turned_away: Callable[[], None] = _nobody_counts
     """Called for each connection that is one too many."""
+    whose: str = "the bridge"
+    """Who listens, for the message where it cannot."""
+    option: str = "--listen"
+    """How another address is given."""
 
     @property
     def scheme(self) -> str:
@@ -69,7 +75,8 @@ async def listening(application: web.Application, host: str, port: int, door: Do
         try:
             await _Site(runner, host, port, door).start()
         except OSError as error:
-            raise Refused(f"the bridge cannot listen on {host}:{port}: {error}; choose another --listen") from error
+            message = f"{door.whose} cannot listen on {host}:{port}: {error}; choose another {door.option}"
+            raise Refused(message) from error
         yield f"{door.scheme}://{host}:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
