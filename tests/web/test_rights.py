@@ -15,14 +15,22 @@ def reader(stage: Stage, rights: dict[str | None, frozenset[Kind]]) -> Reader:
 async def test_right_over_all_namespaces_is_asked_for_once() -> None:
     stage = Stage()
     found = reader(stage, {None: frozenset(Kind)})
-    assert await found.namespaces(["a", "b", "c"]) == ("a", "b", "c")
-    assert stage.access.asked == [("ada", Kind.PLANS, None)] * 3 or len(stage.access.asked) <= 3
+    assert await found.namespaces(["a", "b", "c"]) == dict.fromkeys("abc", frozenset(Kind))
+    assert sorted(stage.access.asked) == sorted(("ada", kind, None) for kind in Kind)
 
 
 async def test_namespace_is_seen_by_whoever_may_list_anything_in_it() -> None:
     found = reader(Stage(), {"a": PLANS, "b": frozenset({Kind.HOLDS}), "c": frozenset({Kind.EVENTS})})
-    assert await found.namespaces(["a", "b", "c", "d"]) == ("a", "b")
+    assert list(await found.namespaces(["a", "b", "c", "d"])) == ["a", "b"]
     assert await found.kinds("c") == frozenset(), "Events alone do not tell that a namespace is there"
+
+
+async def test_right_over_one_kind_everywhere_shows_every_namespace_and_of_each_what_one_may_list() -> None:
+    found = reader(Stage(), {None: frozenset({Kind.DEVICES}), "b": PLANS})
+    assert await found.namespaces(["a", "b"]) == {
+        "a": frozenset({Kind.DEVICES}),
+        "b": frozenset({Kind.DEVICES, Kind.PLANS}),
+    }
 
 
 async def test_right_that_is_taken_away_counts_no_longer_than_promised() -> None:
@@ -37,13 +45,13 @@ async def test_right_that_is_taken_away_counts_no_longer_than_promised() -> None
 async def test_right_that_is_given_counts_soon_where_the_namespace_is_asked_for_by_name() -> None:
     stage = Stage()
     found = reader(stage, {})
-    assert await found.namespaces(["a"]) == ()
+    assert await found.namespaces(["a"]) == {}
     stage.access.rights["ada"] = {"a": PLANS}
     stage.clock.pass_by(seconds=RIGHT_SECONDS + 1)
-    assert await found.namespaces(["a"]) == ()
+    assert await found.namespaces(["a"]) == {}
     assert await found.kinds("a") == PLANS
     stage.clock.pass_by(seconds=REFUSAL_SECONDS + 1)
-    assert await found.namespaces(["a"]) == ("a",)
+    assert await found.namespaces(["a"]) == {"a": PLANS}
 
 
 async def test_rights_of_two_people_of_one_name_are_kept_apart() -> None:

@@ -104,13 +104,14 @@ class Graphs:
 
     async def _ask(self, query: str, window: Window) -> tuple[Curve, ...] | Broken:
         async def ask() -> tuple[Curve, ...] | Broken:
-            return await self._prometheus.ask_over(query, window.since, window.until, window.step)
+            # Also that it did not answer is remembered: a page must not wait for it each time.
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    return await self._prometheus.ask_over(query, window.since, window.until, window.step)
+            except TimeoutError:
+                return Broken(f"Prometheus did not answer within {PATIENCE_SECONDS:g} s")
 
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                return await self._asked.answer((query, window), ask)
-        except TimeoutError:
-            return Broken(f"Prometheus did not answer within {PATIENCE_SECONDS:g} s")
+        return await self._asked.answer((query, window), ask)
 
 
 def watch_of(decided: Decided) -> Watch:

@@ -25,6 +25,8 @@ from backstay.web.routes import page_at
 TICK_SECONDS: Final = 1.0
 READ_AGAIN_SECONDS: Final = 10.0
 """Rights and graphs change without anything in the cluster changing."""
+REST: Final = 20.0
+"""A page that takes long to read rests for so many times as long, so that it costs little."""
 SILENT_SECONDS: Final = 15.0
 MOST_STREAMS: Final = 64
 MOST_OF_ONE_PERSON: Final = 16
@@ -94,6 +96,7 @@ class _Stream:
         self._sources = sources
         self._marks: dict[str, str] = {}
         self._headline = ""
+        self._took = 0.0
         self._sent_at = sources.clock.monotonic()
 
     async def run(self, content: Content) -> None:
@@ -120,13 +123,16 @@ class _Stream:
             await self._keep_awake()
             if (person := await self._live.entrance.person(self._request)) is None:
                 return None
-            age = clock.monotonic() - read_at
-            if age < READ_AGAIN_SECONDS and (age < self._page.calm_seconds or self._changes(content) == known):
+            age, rest = clock.monotonic() - read_at, max(self._page.calm_seconds, REST * self._took)
+            if age < READ_AGAIN_SECONDS and (age < rest or self._changes(content) == known):
                 continue
+            begun = clock.monotonic()
             try:
                 return await self._page.read(Reader(person, self._live.rights), self._sources)
             except NotThere:
                 return None
+            finally:
+                self._took = clock.monotonic() - begun
 
     def _changes(self, content: Content) -> int:
         return sum(map(self._sources.overview.changes, content.namespaces))

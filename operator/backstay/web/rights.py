@@ -35,9 +35,17 @@ class Rights:
         Raises:
             Unavailable: the API server does not say.
         """
-        if await self._may(person, kind, None, 0.0):
+        if await self.may_list_everywhere(person, kind):
             return True
         return await self._may(person, kind, namespace, refusal_seconds)
+
+    async def may_list_everywhere(self, person: Person, kind: Kind) -> bool:
+        """Whether somebody may list a kind in every namespace.
+
+        Raises:
+            Unavailable: the API server does not say.
+        """
+        return await self._may(person, kind, None, 0.0)
 
     async def _may(self, person: Person, kind: Kind, namespace: str | None, refusal_seconds: float) -> bool:
         async def ask() -> bool:
@@ -47,6 +55,11 @@ class Rights:
         key = (person.identity, kind, namespace)
         stands = refusal_seconds if self._answers.last(key) is False else 0.0
         return await self._answers.answer(key, ask, seconds=max(stands, RIGHT_SECONDS))
+
+
+def _shown(kinds: Iterable[Kind]) -> frozenset[Kind]:
+    found = frozenset(kinds)
+    return found if found.intersection(SHOWN) else frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +80,23 @@ class Reader:
     async def kinds(self, namespace: str) -> frozenset[Kind]:
         """What they may list in a namespace; nothing where it is not theirs to know of."""
         allowed = await asyncio.gather(*(self.may_list(kind, namespace) for kind in Kind))
-        found = frozenset(kind for kind, is_allowed in zip(Kind, allowed, strict=True) if is_allowed)
-        return found if found.intersection(SHOWN) else frozenset()
+        return _shown(kind for kind, is_allowed in zip(Kind, allowed, strict=True) if is_allowed)
 
-    async def namespaces(self, known: Iterable[str]) -> tuple[str, ...]:
-        """Those of some namespaces that they may see anything of."""
-        names = tuple(known)
+    async def everywhere(self) -> frozenset[Kind]:
+        """What they may list in every namespace."""
+        allowed = await asyncio.gather(*(self.rights.may_list_everywhere(self.person, kind) for kind in Kind))
+        return frozenset(kind for kind, is_allowed in zip(Kind, allowed, strict=True) if is_allowed)
+
+    async def namespaces(self, known: Iterable[str]) -> dict[str, frozenset[Kind]]:
+        """Those of some namespaces that they may see anything of, and what."""
+        names, everywhere = tuple(known), await self.everywhere()
+        if everywhere == frozenset(Kind):
+            return dict.fromkeys(names, everywhere)
+        seen = names if everywhere.intersection(SHOWN) else await self._seen(names)
+        kinds = await asyncio.gather(*map(self.kinds, seen))
+        return {name: found for name, found in zip(seen, kinds, strict=True) if found}
+
+    async def _seen(self, names: tuple[str, ...]) -> tuple[str, ...]:
         seen = await asyncio.gather(*map(self._sees, names))
         return tuple(name for name, is_seen in zip(names, seen, strict=True) if is_seen)
 

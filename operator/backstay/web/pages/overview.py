@@ -18,7 +18,8 @@ from backstay.web.rights import Reader
 from backstay.web.urgency import Rank, Stand, stand_of
 
 MOST_NAMESPACES: Final = 100
-MOST_QUIET: Final = 50
+MOST_PLANS: Final = 50
+"""Of each sort; whoever has more in need of a person needs more than a longer page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +62,24 @@ class OverviewPage:
     async def read(self, reader: Reader, sources: Sources) -> Content:
         """The page as it is now."""
         overview = sources.overview
-        if self.namespace is None:
-            seen = await reader.namespaces(overview.namespaces())
-        else:
-            seen = (self.namespace,)
-        kinds = {name: await reader.kinds(name) for name in seen}
-        if self.namespace is not None and (not kinds[self.namespace] or self.namespace not in overview.namespaces()):
-            raise NotThere
-        rows = [row for name in seen if Kind.PLANS in kinds[name] for row in _rows(overview, name)]
-        rows.sort(key=lambda row: (row.stand.rank, row.namespace, row.name))
+        kinds = await self._kinds(reader, overview)
+        seen = tuple(kinds)
+        plans = [
+            (stand_of(known), name, known)
+            for name in seen
+            if Kind.PLANS in kinds[name]
+            for known in overview.plans(name)
+        ]
+        plans.sort(key=lambda plan: (plan[0].rank, plan[1], plan[2].name))
         counted = [name for name in seen if Kind.DEVICES in kinds[name]]
-        waiting = tuple(row for row in rows if row.stand.rank.needs_a_person)
-        running = tuple(row for row in rows if row.stand.rank.is_running)
-        quiet = tuple(row for row in rows if row.stand.rank is Rank.QUIET)
+        waiting = [plan for plan in plans if plan[0].rank.needs_a_person]
+        running = [plan for plan in plans if plan[0].rank.is_running]
+        quiet = [plan for plan in plans if plan[0].rank is Rank.QUIET]
         shared = {"namespace": self.namespace, "sees_plans": any(Kind.PLANS in found for found in kinds.values())}
         fragments = {
-            "waiting": Fragment("waiting.html", {**shared, "rows": waiting}),
-            "running": Fragment("running.html", {**shared, "rows": running}),
-            "quiet": Fragment("quiet.html", {**shared, "rows": quiet[:MOST_QUIET], "others": len(quiet[MOST_QUIET:])}),
+            "waiting": Fragment("waiting.html", {**shared, **_listed(waiting)}),
+            "running": Fragment("running.html", {**shared, **_listed(running)}),
+            "quiet": Fragment("quiet.html", {**shared, **_listed(quiet)}),
             "fleet": Fragment(
                 "fleet.html",
                 {
@@ -103,13 +104,25 @@ class OverviewPage:
             section="plans" if self.namespace else "",
         )
 
+    async def _kinds(self, reader: Reader, overview: Overview) -> dict[str, frozenset[Kind]]:
+        """The namespaces that the page is about, and what its reader may list in each."""
+        if self.namespace is None:
+            return await reader.namespaces(overview.namespaces())
+        kinds = await reader.kinds(self.namespace)
+        if not kinds or self.namespace not in overview.namespaces():
+            raise NotThere
+        return {self.namespace: kinds}
 
-def _rows(overview: Overview, namespace: str) -> list[PlanRow]:
-    return [_row(namespace, known) for known in overview.plans(namespace)]
+
+_Placed = tuple[Stand, str, Known[ReleasePlan]]
 
 
-def _row(namespace: str, known: Known[ReleasePlan]) -> PlanRow:
-    stand, plan = stand_of(known), known.model
+def _listed(plans: list[_Placed]) -> dict[str, object]:
+    return {"rows": [_row(*plan) for plan in plans[:MOST_PLANS]], "all": len(plans)}
+
+
+def _row(stand: Stand, namespace: str, known: Known[ReleasePlan]) -> PlanRow:
+    plan = known.model
     if plan is None:
         return PlanRow(namespace, known.name, stand, "", ring_bar(RingStatus(name="none")), (), None, "", None)
     status = plan.status
@@ -153,12 +166,12 @@ def _namespace(overview: Overview, name: str, kinds: frozenset[Kind]) -> Namespa
     )
 
 
-def _title(waiting: tuple[PlanRow, ...], namespace: str | None) -> str:
+def _title(waiting: list[_Placed], namespace: str | None) -> str:
     place = namespace or "Overview"
     return f"({len(waiting)}) {place}" if waiting else place
 
 
-def _headline(waiting: tuple[PlanRow, ...], running: tuple[PlanRow, ...]) -> str:
-    first = f", first {waiting[0].name}: {waiting[0].stand.phase}" if waiting else ""
+def _headline(waiting: list[_Placed], running: list[_Placed]) -> str:
+    first = f", first {waiting[0][2].name}: {waiting[0][0].phase}" if waiting else ""
     need = "1 plan needs a person" if len(waiting) == 1 else f"{len(waiting) or 'no'} plans need a person"
     return f"{need}{first}; {len(running)} rolling out"
