@@ -1,5 +1,6 @@
 """The options of the web page, together and apart."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from backstay.adapters.kube.client import KubeClient
 from backstay.cli.operator import app
 from backstay.cli.page import PageSettings, page_served, page_settings
 from backstay.errors import Refused
+from tests.guides import blocks
 
 CERTIFICATE, KEY = Path("tls.crt"), Path("tls.key")
 
@@ -67,3 +69,12 @@ async def test_certificate_that_cannot_be_used_is_named(unused: KubeClient, tmp_
 def unused() -> KubeClient:
     """A client that is never asked."""
     return object()  # type: ignore[return-value]
+
+
+def test_guide_names_the_options_that_there_are() -> None:
+    guide = (Path(__file__).parents[2] / "docs/how-to/watch-on-the-page.md").read_text()
+    (shown,) = blocks(guide, "console")
+    named = set(re.findall(r"--page-[\w-]+", shown))
+    assert named == set(
+        re.findall(r"--page-[\w-]+", str([one.opts for one in typer.main.get_command(app).commands["run"].params]))
+    )

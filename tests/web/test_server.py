@@ -225,6 +225,10 @@ async def test_page_changes_nothing_whatever_method_is_used(site: Site) -> None:
         for method in ("POST", "PUT", "PATCH", "DELETE"):
             answer = await visitor.session.request(method, f"{site.address}/acme/plans/vision")
             assert answer.status == 405
+        async with visitor.session.head(f"{site.address}/acme/plans/vision") as answer:
+            assert (answer.status, await answer.read()) == (200, b"")
+        async with visitor.session.head(f"{site.address}/-/live?page=/") as answer:
+            assert answer.status == 404, "a stream without a body would never end"
 
 
 async def test_assets_are_kept_for_ever_because_their_name_changes_with_them(site: Site) -> None:

@@ -4,17 +4,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from backstay.cli.addresses import address_of
 
 if TYPE_CHECKING:
     from backstay.adapters.kube.client import KubeClient
     from backstay.adapters.prometheus import Prometheus
     from backstay.adapters.tls import Certificate
     from backstay.ports.overview import Overview
-
-LAST_PORT: Final = 65535
 
 ListenOption = Annotated[
     str | None, typer.Option("--page-listen", help="HOST:PORT of the web page. Absent: there is none.")
@@ -49,10 +49,8 @@ def page_settings(listen: str | None, certificate: Path | None, key: Path | None
         if certificate is not None:
             raise typer.BadParameter("a certificate is of use with --page-listen only", param_hint="--page-listen")
         return None
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > LAST_PORT:
-        raise typer.BadParameter(f"{listen!r} is not HOST:PORT, such as 0.0.0.0:8443", param_hint="--page-listen")
-    return PageSettings(host, int(port), certificate, key)
+    host, port = address_of(listen, "--page-listen", "0.0.0.0:8443")
+    return PageSettings(host, port, certificate, key)
 
 
 @asynccontextmanager
