@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Serve the devices behind one gateway.", no_args_is_help=True)
+from backstay.cli.listening import address
+from backstay.logs import LogFormat, always_about, write_log
 
-LAST_PORT = 65535
+app = typer.Typer(help="Serve the devices behind one gateway.", no_args_is_help=True)
 
 
 @app.callback()
@@ -44,13 +45,15 @@ def run(
     metrics_listen: Annotated[
         str | None, typer.Option(help="HOST:PORT of /metrics alone. Absent: beside the devices' paths.")
     ] = None,
+    log_format: Annotated[LogFormat, typer.Option(help="How the log is written to standard error.")] = LogFormat.TEXT,
     poll_seconds: Annotated[float, typer.Option(min=1, help="How often devices are asked to poll.")] = 1.0,
 ) -> None:
     """Serve DDI to the devices of one gateway until ended by SIGTERM or Ctrl-C."""
     from backstay.bridge.server import Settings, serve
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    host, port = _address(listen)
+    write_log(log_format, logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    always_about(namespace=namespace, gateway=gateway)
+    host, port = address(listen, "--listen")
     if client_ca is not None and tls is None:
         raise typer.BadParameter("devices can show certificates only with --tls", param_hint="--client-ca")
     settings = Settings(
@@ -65,7 +68,7 @@ def run(
         poll_seconds=poll_seconds,
         tls=tls,
         client_authority=client_ca,
-        metrics_at=None if metrics_listen is None else _address(metrics_listen, "--metrics-listen"),
+        metrics_at=None if metrics_listen is None else address(metrics_listen, "--metrics-listen"),
     )
 
     async def until_ended() -> None:
@@ -78,14 +81,6 @@ def run(
             logging.getLogger(__name__).info("bridge %s ended", gateway)
 
     asyncio.run(until_ended())
-
-
-def _address(listen: str, option: str = "--listen") -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > LAST_PORT:
-        message = f"{listen!r} is not HOST:PORT, such as 127.0.0.1:8080"
-        raise typer.BadParameter(message, param_hint=option)
-    return host, int(port)
 
 
 def _bytes(quantity: str) -> int:
