@@ -4,12 +4,25 @@ import asyncio
 import logging
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backstay.cli.listening import address
+from backstay.logs import LogFormat, last_words, write_log
+from backstay.ports.pages import RUNBOOKS
+
+if TYPE_CHECKING:
+    from backstay.controllers.metrics import OperatorMetrics
+    from backstay.controllers.vitals import Vitals
+
 LOST_LEADERSHIP = 3
+
+log = logging.getLogger(__name__)
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -17,6 +30,20 @@ app = typer.Typer(no_args_is_help=True)
 @app.callback()
 def operator() -> None:
     """Run the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the command line asks for."""
+
+    kubeconfig: Path | None
+    prometheus: str
+    alertmanager: str
+    keys: Path | None
+    lease_duration: int
+    namespace: str
+    runbooks: str
+    metrics_at: tuple[str, int] | None
 
 
 @app.command()
@@ -27,21 +54,26 @@ def run(
     keys: Annotated[Path | None, typer.Option(help="Directory of the public keys that may sign artifacts.")] = None,
     lease_duration: Annotated[int, typer.Option(help="Seconds after which a silent leader is replaced.", min=1)] = 15,
     namespace: Annotated[str, typer.Option(help="Namespace of the operator's Lease.")] = "backstay-system",
+    runbooks: Annotated[str, typer.Option(help="Where the runbooks are that pages link to.")] = RUNBOOKS,
+    metrics_listen: Annotated[
+        str | None, typer.Option(help="HOST:PORT of /metrics, /healthz and /readyz. Absent: nowhere.")
+    ] = None,
+    log_format: Annotated[LogFormat, typer.Option(help="How the log is written to standard error.")] = LogFormat.TEXT,
 ) -> None:
     """Roll plans out, watch their health, and pull a bad release back, until SIGTERM."""
     from backstay.adapters.kube.lease import LeadershipLost
 
-    _log_to_stderr()
+    _log_to_stderr(log_format)
+    metrics_at = None if metrics_listen is None else address(metrics_listen, "--metrics-listen")
+    asked = _Asked(kubeconfig, prometheus, alertmanager, keys, lease_duration, namespace, runbooks, metrics_at)
     try:
-        asyncio.run(_run(kubeconfig, prometheus, alertmanager, keys, lease_duration, namespace))
+        asyncio.run(_run(asked))
     except* LeadershipLost as lost:
-        typer.echo(f"error: {_first(lost)}", err=True)
+        last_words(_first(lost))
         sys.exit(LOST_LEADERSHIP)
 
 
-async def _run(
-    kubeconfig: Path | None, prometheus: str, alertmanager: str, keys: Path | None, lease_duration: int, namespace: str
-) -> None:
+async def _run(asked: _Asked) -> None:
     import aiohttp
 
     from backstay.adapters.alertmanager import Alertmanager
@@ -53,29 +85,53 @@ async def _run(
     from backstay.adapters.oci.verify import NoKeysVerifier, verifier_with
     from backstay.adapters.prometheus import Prometheus
     from backstay.adapters.system_clock import SystemClock
+    from backstay.controllers.metrics import OperatorMetrics
     from backstay.controllers.operator import Neighbours, Options
     from backstay.controllers.operator import run as lead
+    from backstay.controllers.vitals import Vitals
 
+    clock = SystemClock()
+    metrics, vitals = OperatorMetrics(clock), Vitals()
     async with (
-        KubeClient.connect(kubeconfig, field_manager="backstay-operator") as kube,
+        KubeClient.connect(asked.kubeconfig, field_manager="backstay-operator", wrote=metrics.wrote) as kube,
         aiohttp.ClientSession() as session,
+        _served(asked, metrics, vitals),
     ):
         transport = Transport(session)
         registry = OciRegistry(transport)
-        verifier = verifier_with(load_keys(keys), transport, registry) if keys else NoKeysVerifier()
         neighbours = Neighbours(
-            kube, registry, verifier, Prometheus(session, prometheus), Alertmanager(session, alertmanager)
+            kube,
+            registry,
+            verifier_with(load_keys(asked.keys), transport, registry) if asked.keys else NoKeysVerifier(),
+            Prometheus(session, asked.prometheus),
+            Alertmanager(session, asked.alertmanager, runbooks=asked.runbooks),
+            metrics,
+            vitals,
         )
-        await lead(neighbours, Options(namespace, lease_duration), SystemClock(), Failpoints.from_environment(OPERATOR))
+        options = Options(asked.namespace, asked.lease_duration)
+        await lead(neighbours, options, clock, Failpoints.from_environment(OPERATOR))
 
 
-def _log_to_stderr() -> None:
+@asynccontextmanager
+async def _served(asked: _Asked, metrics: "OperatorMetrics", vitals: "Vitals") -> AsyncIterator[None]:
+    """What the operator says of itself by HTTP, from before it leads until after."""
+    from backstay.web.listener import listening
+    from backstay.web.vitals import vitals_application
+
+    if asked.metrics_at is None:
+        yield
+        return
+    application = vitals_application(metrics.exposition, vitals.readiness)
+    async with listening(application, asked.metrics_at, "--metrics-listen") as url:
+        log.info("metrics at %s/metrics", url)
+        yield
+
+
+def _log_to_stderr(how: LogFormat) -> None:
     """One line a thing: when, how serious, what."""
-    handler = logging.StreamHandler(sys.stderr)
     formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname).1s %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    write_log(how, formatter)
     for chatty in ("kopf", "aiohttp", "asyncio", "kubernetes"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 

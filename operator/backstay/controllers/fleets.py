@@ -76,6 +76,11 @@ class Fleets:
         """One device."""
         return self._devices[namespace].get(name)
 
+    @property
+    def total(self) -> int:
+        """How many devices the operator sees, in all namespaces."""
+        return sum(len(devices) for devices in self._devices.values())
+
     def put(self, found: tuple[str, Device]) -> None:
         """Take in a device as the server sent it, unless a newer version is here already."""
         namespace, device = found

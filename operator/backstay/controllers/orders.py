@@ -19,6 +19,7 @@ from backstay.core.actions import Action, Dispatch, Freeze, Withdraw
 from backstay.core.devices import DeviceName, Drill
 from backstay.core.planes import Plane, Release
 from backstay.errors import Conflict, NotFound, Refused, Unavailable
+from backstay.logs import about
 from backstay.ports.clock import Clock
 from backstay.ports.leadership import Leader
 
@@ -139,15 +140,19 @@ class OrderBook:
         """Bring the view up to date with what a failed write was about; until that works nothing else is decided."""
         if isinstance(action, Freeze):
             return
+        with about(device=action.device):
+            await self._read_device_again(action.device, context)
+
+    async def _read_device_again(self, device: DeviceName, context: Context) -> None:
         while True:
             self._leader.assert_held()
             try:
-                raw = await self._client.get(EDGE_DEVICES, action.device, context.namespace)
+                raw = await self._client.get(EDGE_DEVICES, device, context.namespace)
             except NotFound:
-                self._store.fleets.remove(context.namespace, action.device)
+                self._store.fleets.remove(context.namespace, device)
                 return
             except Unavailable as error:
-                log.warning("%s/%s: %s", context.namespace, action.device, error)
+                log.warning("%s/%s: %s", context.namespace, device, error)
                 await asyncio.sleep(1.0)
                 continue
             self._store.fleets.put_answer(context.namespace, device_from(raw))

@@ -16,10 +16,12 @@ from backstay.adapters.kube.client import RELEASE_PLANS, KubeClient
 from backstay.api import ReleasePlan
 from backstay.api.state_conversion import outcome_from
 from backstay.controllers.merge import merge_patch, without_nulls
+from backstay.controllers.metrics import OperatorMetrics, Turn, result_of
 from backstay.controllers.narration import Narrator
 from backstay.controllers.observing import Observer, Sight
 from backstay.controllers.orders import Context, Done, OrderBook, Result
 from backstay.controllers.paging import Paging
+from backstay.controllers.plan_conditions import troubles
 from backstay.controllers.plan_status import Picture, plan_status, unreadable_status
 from backstay.controllers.resolution import Resolver, Resolving
 from backstay.controllers.shelf import Seen
@@ -32,6 +34,7 @@ from backstay.core.decide import decide
 from backstay.core.retention import unneeded
 from backstay.core.revision import Phase, RevisionState
 from backstay.errors import BackstayError, Conflict, NotFound
+from backstay.logs import about, always_about
 from backstay.ports.clock import Clock
 from backstay.ports.journal import Journal
 from backstay.ports.leadership import Leader
@@ -67,6 +70,7 @@ class Services:
     clock: Clock
     leader: Leader
     failpoints: Failpoints
+    metrics: OperatorMetrics
 
 
 class PlanLoop:
@@ -91,24 +95,32 @@ class PlanLoop:
         Raises:
             LeadershipLost: another operator may lead.
         """
+        namespace, name = self._key
+        always_about(namespace=namespace, plan=name)
+        services = self._services
         async with asyncio.TaskGroup() as tasks:
-            watch = SignalWatch(self._services.signals, self._services.clock, tasks, self._flag.set)
+            watch = SignalWatch(services.signals, services.clock, tasks, self._flag.set, services.metrics)
             while True:
                 self._flag.clear()
-                await self._rest(await self._guarded_turn(watch))
+                with services.metrics.turn(self._key) as turn:
+                    wake_at = await self._guarded_turn(watch, turn)
+                await self._rest(wake_at)
 
-    async def _guarded_turn(self, watch: SignalWatch) -> datetime | None:
+    async def _guarded_turn(self, watch: SignalWatch, turn: Turn) -> datetime | None:
         """One turn; an error that can be named delays the next one and loses nothing."""
         try:
             wake_at = await self._turn(watch)
-        except Conflict:
+        except Conflict as error:
+            turn.result = result_of(error)
             self._must_read = True
             return self._services.clock.now()
         except BackstayError as error:
+            turn.result = result_of(error)
             self._services.leader.assert_held()
             log.warning("%s/%s: %s", *self._key, error)
             return self._later()
         except Exception:
+            turn.result = "internal_error"
             self._services.leader.assert_held()
             # Something is wrong in the operator itself; the other plans must not stand still for it.
             log.exception("%s/%s: internal error; nothing was done, and it is tried again", *self._key)
@@ -138,9 +150,17 @@ class PlanLoop:
         if isinstance(sight, Resolving):
             return None
         decision = decide(sight.observed, self._services.clock.now())
+        with about(**_where(sight, decision)):
+            return await self._apply(plan, seen, sight, decision, watch)
+
+    async def _apply(
+        self, plan: ReleasePlan, seen: Seen[ReleasePlan], sight: Sight, decision: Decision, watch: SignalWatch
+    ) -> datetime | None:
+        self._services.metrics.decided(self._key, sight.observed, decision)
         if _has_moved(sight.observed.state, decision):
             await self._move(plan, seen, sight, decision, watch)
             return self._services.clock.now()
+        self._services.metrics.stalled(self._key, _stalled(decision, sight, self._problems))
         await self._record(plan, seen, sight, decision)
         self._narrator.answered(plan, decision)
         watch.follow(decision.watch, sight.observed.plan)
@@ -301,6 +321,18 @@ def _has_moved(before: RevisionState | None, decision: Decision) -> bool:
     if before is None:
         return True
     return (before.revision, before.phase) != (decision.state.revision, decision.state.phase)
+
+
+def _where(sight: Sight, decision: Decision) -> dict[str, str]:
+    """What the log lines of carrying out a decision are about, beside the plan."""
+    state, rings = decision.state, sight.observed.plan.rings
+    found = {"revision": str(state.revision)} if state.revision else {}
+    return found | ({"ring": rings[state.ring].name} if state.ring < len(rings) else {})
+
+
+def _stalled(decision: Decision, sight: Sight, problems: tuple[str, ...]) -> list[str]:
+    stuck = troubles(decision, replace(sight.standing, problems=problems))
+    return [because.reason.value for because in stuck]
 
 
 def _earliest(*times: datetime | None) -> datetime | None:

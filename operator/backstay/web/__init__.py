@@ -1,0 +1,1 @@
+"""What people and Alertmanager reach of the operator by HTTP."""
