@@ -17,8 +17,10 @@ from backstay.logs import LogFormat, last_words, write_log
 from backstay.ports.pages import RUNBOOKS
 
 if TYPE_CHECKING:
+    from backstay.adapters.kube.client import KubeClient
     from backstay.controllers.metrics import OperatorMetrics
     from backstay.controllers.vitals import Vitals
+    from backstay.ports.clock import Clock
 
 LOST_LEADERSHIP = 3
 
@@ -44,6 +46,16 @@ class _Asked:
     namespace: str
     runbooks: str
     metrics_at: tuple[str, int] | None
+    webhook: "_Webhook | None"
+
+
+@dataclass(frozen=True, slots=True)
+class _Webhook:
+    """Where Alertmanager may make Holds, how it shows who it is, and in which namespaces."""
+
+    at: tuple[str, int]
+    token_file: Path
+    namespaces: frozenset[str]
 
 
 @app.command()
@@ -58,6 +70,16 @@ def run(
     metrics_listen: Annotated[
         str | None, typer.Option(help="HOST:PORT of /metrics, /healthz and /readyz. Absent: nowhere.")
     ] = None,
+    webhook_listen: Annotated[
+        str | None, typer.Option(help="HOST:PORT at which Alertmanager may make Holds (POST /alerts). Absent: nowhere.")
+    ] = None,
+    webhook_token_file: Annotated[
+        Path | None, typer.Option(help="With --webhook-listen: file with the token that Alertmanager must show.")
+    ] = None,
+    webhook_namespace: Annotated[
+        list[str] | None,
+        typer.Option(help="With --webhook-listen: namespace in which alerts may make Holds; repeatable. '*' is all."),
+    ] = None,
     log_format: Annotated[LogFormat, typer.Option(help="How the log is written to standard error.")] = LogFormat.TEXT,
 ) -> None:
     """Roll plans out, watch their health, and pull a bad release back, until SIGTERM."""
@@ -65,12 +87,27 @@ def run(
 
     _log_to_stderr(log_format)
     metrics_at = None if metrics_listen is None else address(metrics_listen, "--metrics-listen")
-    asked = _Asked(kubeconfig, prometheus, alertmanager, keys, lease_duration, namespace, runbooks, metrics_at)
+    webhook = _webhook(webhook_listen, webhook_token_file, webhook_namespace or [])
+    asked = _Asked(kubeconfig, prometheus, alertmanager, keys, lease_duration, namespace, runbooks, metrics_at, webhook)
     try:
         asyncio.run(_run(asked))
     except* LeadershipLost as lost:
         last_words(_first(lost))
         sys.exit(LOST_LEADERSHIP)
+
+
+def _webhook(listen: str | None, token_file: Path | None, namespaces: list[str]) -> _Webhook | None:
+    if listen is None:
+        if token_file is not None or namespaces:
+            raise typer.BadParameter("it means nothing without --webhook-listen", param_hint="--webhook-…")
+        return None
+    if token_file is None:
+        message = "anybody could stop every release without a token; give --webhook-token-file"
+        raise typer.BadParameter(message, param_hint="--webhook-listen")
+    if not namespaces:
+        message = "say in which namespaces alerts may make Holds: --webhook-namespace NAME, or '*' for all"
+        raise typer.BadParameter(message, param_hint="--webhook-listen")
+    return _Webhook(address(listen, "--webhook-listen"), token_file, frozenset(namespaces))
 
 
 async def _run(asked: _Asked) -> None:
@@ -95,7 +132,8 @@ async def _run(asked: _Asked) -> None:
     async with (
         KubeClient.connect(asked.kubeconfig, field_manager="backstay-operator", wrote=metrics.wrote) as kube,
         aiohttp.ClientSession() as session,
-        _served(asked, metrics, vitals),
+        _told(asked, metrics, vitals),
+        _heard(asked.webhook, kube, clock, metrics),
     ):
         transport = Transport(session)
         registry = OciRegistry(transport)
@@ -113,7 +151,7 @@ async def _run(asked: _Asked) -> None:
 
 
 @asynccontextmanager
-async def _served(asked: _Asked, metrics: "OperatorMetrics", vitals: "Vitals") -> AsyncIterator[None]:
+async def _told(asked: _Asked, metrics: "OperatorMetrics", vitals: "Vitals") -> AsyncIterator[None]:
     """What the operator says of itself by HTTP, from before it leads until after."""
     from backstay.web.listener import listening
     from backstay.web.vitals import vitals_application
@@ -124,6 +162,26 @@ async def _served(asked: _Asked, metrics: "OperatorMetrics", vitals: "Vitals") -
     application = vitals_application(metrics.exposition, vitals.readiness)
     async with listening(application, asked.metrics_at, "--metrics-listen") as url:
         log.info("metrics at %s/metrics", url)
+        yield
+
+
+@asynccontextmanager
+async def _heard(
+    webhook: _Webhook | None, kube: "KubeClient", clock: "Clock", metrics: "OperatorMetrics"
+) -> AsyncIterator[None]:
+    """What Alertmanager asks of the operator. A standby does it as well as a leader: a Hold needs nobody to decide."""
+    from backstay.web.alert_desk import AlertDesk
+    from backstay.web.alert_webhook import PATH, AlertWebhook, WebhookMetrics
+    from backstay.web.bearer import TokenFile
+    from backstay.web.listener import listening
+
+    if webhook is None:
+        yield
+        return
+    desk = AlertDesk(kube, clock, webhook.namespaces)
+    receiver = AlertWebhook(desk, TokenFile(webhook.token_file), WebhookMetrics(metrics.registry), clock)
+    async with listening(receiver.application(), webhook.at, "--webhook-listen") as url:
+        log.info("alerts may make holds at %s%s, in %s", url, PATH, ", ".join(sorted(webhook.namespaces)))
         yield
 
 
