@@ -25,6 +25,7 @@ from backstay.errors import BackstayError, Conflict, Forbidden, NotFound, Unavai
 from backstay.ports.clock import Clock
 
 DONE: Final = "done"
+INTERNAL_ERROR: Final = "internal_error"
 TURN_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0)
 QUERY_BUCKETS: Final = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 RECOVERY_BUCKETS: Final = (30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 21600.0, 86400.0)
@@ -84,6 +85,8 @@ class OperatorMetrics:
             buckets=RECOVERY_BUCKETS,
             registry=self.registry,
         )
+        # A series that begins at 1 has no increase: an alert would miss the first error.
+        self._turns.labels(INTERNAL_ERROR)
         self._running: dict[Key, float] = {}
         self._plans = Plans(clock)
         self._readings = _Readings()

@@ -16,7 +16,7 @@ from backstay.adapters.kube.client import RELEASE_PLANS, KubeClient
 from backstay.api import ReleasePlan
 from backstay.api.state_conversion import outcome_from
 from backstay.controllers.merge import merge_patch, without_nulls
-from backstay.controllers.metrics import OperatorMetrics, Turn, result_of
+from backstay.controllers.metrics import INTERNAL_ERROR, OperatorMetrics, Turn, result_of
 from backstay.controllers.narration import Narrator
 from backstay.controllers.observing import Observer, Sight
 from backstay.controllers.orders import Context, Done, OrderBook, Result
@@ -120,7 +120,7 @@ class PlanLoop:
             log.warning("%s/%s: %s", *self._key, error)
             return self._later()
         except Exception:
-            turn.result = "internal_error"
+            turn.result = INTERNAL_ERROR
             self._services.leader.assert_held()
             # Something is wrong in the operator itself; the other plans must not stand still for it.
             log.exception("%s/%s: internal error; nothing was done, and it is tried again", *self._key)
