@@ -115,8 +115,8 @@ CASES = {
         at="65m",
     ),
     "BackstayPlanForgotten": Case(
-        {f'backstay_plan_stalled{{{PLAN},reason="Held"}}': "1x4400"},
-        {f'backstay_plan_stalled{{{PLAN},reason="Held"}}': "1x4000 _x400"},
+        {f'backstay_plan_stalled{{{PLAN},reason="Held"}}': "1x440"},
+        {f'backstay_plan_stalled{{{PLAN},reason="Held"}}': "1x400 _x40"},
         f'{PLAN},reason="Held"',
         at="73h",
     ),
@@ -164,12 +164,12 @@ CASES = {
         'reason="unauthorized"',
     ),
 }
-"""Of each alert; a value such as `1x240` stands for four hours, one sample a minute."""
+"""Of each alert; a value such as `1x240` stands for four hours, one sample a minute, or ten where it is about days."""
 
 
-def written_test(series: dict[str, str], at: str, firing: list[str]) -> dict[str, Any]:
+def written_test(series: dict[str, str], at: str, step: str, firing: list[str]) -> dict[str, Any]:
     return {
-        "interval": "1m",
+        "interval": step,
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
         "promql_expr_test": [
             {
@@ -199,15 +199,17 @@ def test_alert_fires_when_it_should_and_alone(alert: str, tmp_path: Path) -> Non
     case = CASES[alert]
     labels = [f'alertname="{alert}"', 'alertstate="firing"', f'severity="{ALERTS[alert]["labels"]["severity"]}"']
     labels += [case.labels] if case.labels else []
-    minutes = 4400 if case.at.endswith("h") else 240
-    operator = {name: f"{value}x{minutes}" for name, value in OPERATOR.items()}
+    step = "10m" if case.at.endswith("h") else "1m"
+    operator = {name: f"{value}x440" for name, value in OPERATOR.items()}
     # That there is no operator shows only where there is none.
     tests = [
-        written_test(({} if alert == "BackstayOperatorDown" else operator) | case.bad, case.at, [",".join(labels)]),
-        written_test(operator | case.good, case.at, []),
+        written_test(
+            ({} if alert == "BackstayOperatorDown" else operator) | case.bad, case.at, step, [",".join(labels)]
+        ),
+        written_test(operator | case.good, case.at, step, []),
     ]
     file = tmp_path / "test.yaml"
-    file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": tests}))
+    file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": step, "tests": tests}))
     assert promtool("test", "rules", file) == ""
 
 
