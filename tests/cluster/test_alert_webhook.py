@@ -17,6 +17,7 @@ from backstay.errors import Forbidden
 from backstay.sandbox import Sandbox
 from backstay.sandbox.ports import free_ports
 from tests.cluster.operator_stage import Devices, Json, Operator, applied, holds, plan, push, running_operator
+from tests.contracts.otlp_receiver import Collector, attributes, collector
 from tests.contracts.real_alertmanager import alertmanager, until
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -30,6 +31,7 @@ class Scene:
     operator: Operator
     url: str
     metrics_url: str
+    traces: Collector
 
     async def raise_(self, *, ends_in: timedelta = timedelta(minutes=5), **changes: Any) -> None:
         now = datetime.now(UTC)
@@ -69,7 +71,7 @@ async def scene(
     metrics, webhook = f"127.0.0.1:{ports.alertmanager}", f"127.0.0.1:{ports.prometheus}"
     (tmp_path / "token").write_text(TOKEN)
     options = (
-        "--metrics-listen", metrics, "--log-format", "json",
+        "--lease-duration", "15", "--metrics-listen", metrics, "--log-format", "json",
         "--webhook-listen", webhook, "--webhook-token-file", str(tmp_path / "token"), "--webhook-namespace", namespace,
     )  # fmt: skip
     token = getattr(request, "param", TOKEN)
@@ -86,11 +88,14 @@ async def scene(
     }
     configuration = {"route": route, "receivers": [{"name": "holds", "webhook_configs": [receiver]}]}
     async with (
-        running_operator(sandbox, tmp_path / "operator", *options) as operator,
+        collector() as traces,
+        running_operator(
+            sandbox, tmp_path / "operator", *options, environment={"OTEL_EXPORTER_OTLP_ENDPOINT": traces.url}
+        ) as operator,
         alertmanager(tmp_path, configuration) as url,
     ):
         await operator.hears("alerts may make holds")
-        yield Scene(operator, url, f"http://{metrics}")
+        yield Scene(operator, url, f"http://{metrics}", traces)
 
 
 async def test_alert_holds_what_it_says_until_it_is_resolved(
@@ -161,6 +166,22 @@ async def test_operator_tells_of_itself_while_it_rolls_a_plan_out(
         (namespace, "vision", status["revision"], "canary"),
         (namespace, "vision", status["revision"], "everyone"),
     ]
+
+    applied_in = [attributes(span) for span in scene.traces.named("apply")]
+    assert {
+        "backstay.phase": "Soaking",
+        "backstay.revision": status["revision"],
+        "backstay.ring": "canary",
+    } in applied_in
+    orders = [span for span in scene.traces.named("write") if attributes(span)["backstay.resource"] == "edgedevices"]
+    assert {attributes(span)["backstay.device"] for span in orders} == {f"cam-{number}" for number in range(6)}
+    for order in orders:
+        within = scene.traces.parent(order)
+        assert within is not None
+        assert within.name == "apply"
+        reconcile = scene.traces.parent(within)
+        assert reconcile is not None
+        assert attributes(reconcile) == {"backstay.namespace": namespace, "backstay.plan": "vision"}
 
 
 async def _count(kube: KubeClient, namespace: str, wanted: int) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -121,6 +122,7 @@ async def _run(asked: _Asked) -> None:
     from backstay.adapters.oci.transport import Transport
     from backstay.adapters.oci.verify import NoKeysVerifier, verifier_with
     from backstay.adapters.prometheus import Prometheus
+    from backstay.adapters.spans import spans_of
     from backstay.adapters.system_clock import SystemClock
     from backstay.controllers.metrics import OperatorMetrics
     from backstay.controllers.operator import Neighbours, Options
@@ -132,6 +134,7 @@ async def _run(asked: _Asked) -> None:
     async with (
         KubeClient.connect(asked.kubeconfig, field_manager="backstay-operator", wrote=metrics.wrote) as kube,
         aiohttp.ClientSession() as session,
+        spans_of(os.environ, "backstay-operator") as spans,
         _told(asked, metrics, vitals),
         _heard(asked.webhook, kube, clock, metrics),
     ):
@@ -145,6 +148,7 @@ async def _run(asked: _Asked) -> None:
             Alertmanager(session, asked.alertmanager, runbooks=asked.runbooks),
             metrics,
             vitals,
+            spans,
         )
         options = Options(asked.namespace, asked.lease_duration)
         await lead(neighbours, options, clock, Failpoints.from_environment(OPERATOR))

@@ -37,6 +37,7 @@ from backstay.ports.clock import Clock
 from backstay.ports.pages import Pages
 from backstay.ports.registry import Registry
 from backstay.ports.signals import Signals
+from backstay.ports.spans import Spans
 from backstay.ports.verify import Verifier
 
 FAREWELL_SECONDS: Final = 5.0
@@ -55,6 +56,7 @@ class Neighbours:
     pages: Pages
     metrics: OperatorMetrics
     vitals: Vitals
+    spans: Spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +243,7 @@ class _Operator:
             store=self._store,
             snapshots=self._snapshots,
             resolver=Resolver(near.registry, near.verifier, clock, tasks),
-            orders=OrderBook(near.kube, self._store, clock, self._failpoints, self._leadership),
+            orders=OrderBook(near.kube, self._store, clock, self._failpoints, self._leadership, near.spans),
             signals=near.signals,
             paging=self._paging,
             journal=self._journal,
@@ -249,6 +251,7 @@ class _Operator:
             leader=self._leadership,
             failpoints=self._failpoints,
             metrics=near.metrics,
+            spans=near.spans,
         )
 
     def _drop(self, key: Key) -> None:

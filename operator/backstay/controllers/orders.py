@@ -22,6 +22,7 @@ from backstay.errors import Conflict, NotFound, Refused, Unavailable
 from backstay.logs import about
 from backstay.ports.clock import Clock
 from backstay.ports.leadership import Leader
+from backstay.ports.spans import Spans
 
 Json = dict[str, Any]
 
@@ -71,12 +72,15 @@ class Context:
 class OrderBook:
     """Writes orders; only the operator that leads may, which is asked again before every write."""
 
-    def __init__(self, client: KubeClient, store: Store, clock: Clock, failpoints: Failpoints, leader: Leader) -> None:
+    def __init__(
+        self, client: KubeClient, store: Store, clock: Clock, failpoints: Failpoints, leader: Leader, spans: Spans
+    ) -> None:
         self._client = client
         self._store = store
         self._clock = clock
         self._failpoints = failpoints
         self._leader = leader
+        self._spans = spans
 
     async def carry_out(self, actions: tuple[Action, ...], context: Context) -> list[Result]:
         """Do all of them, some at a time; each ends for itself.
@@ -125,13 +129,15 @@ class OrderBook:
 
     async def _patch(self, device: DeviceName, patch: Json, context: Context) -> None:
         self._leader.assert_held()
-        raw = await self._client.merge_patch(EDGE_DEVICES, device, patch, context.namespace)
+        with self._spans.span("write", resource="edgedevices", device=device):
+            raw = await self._client.merge_patch(EDGE_DEVICES, device, patch, context.namespace)
         self._store.fleets.put_answer(context.namespace, device_from(raw))
 
     async def _freeze(self, freeze: Freeze, context: Context) -> None:
         self._leader.assert_held()
         try:
-            raw = await self._client.create(HOLDS, hold_document(freeze, context), context.namespace)
+            with self._spans.span("write", resource="holds"):
+                raw = await self._client.create(HOLDS, hold_document(freeze, context), context.namespace)
         except Conflict:
             raw = await self._client.get(HOLDS, freeze.hold_name, context.namespace)
         self._store.holds.put(raw)

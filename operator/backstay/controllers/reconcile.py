@@ -39,6 +39,7 @@ from backstay.ports.clock import Clock
 from backstay.ports.journal import Journal
 from backstay.ports.leadership import Leader
 from backstay.ports.signals import Signals
+from backstay.ports.spans import Spans
 
 GATHER_SECONDS: Final = 0.02
 """Changes that come together are decided on together."""
@@ -71,6 +72,7 @@ class Services:
     leader: Leader
     failpoints: Failpoints
     metrics: OperatorMetrics
+    spans: Spans
 
 
 class PlanLoop:
@@ -108,8 +110,10 @@ class PlanLoop:
 
     async def _guarded_turn(self, watch: SignalWatch, turn: Turn) -> datetime | None:
         """One turn; an error that can be named delays the next one and loses nothing."""
+        namespace, name = self._key
         try:
-            wake_at = await self._turn(watch)
+            with self._services.spans.span("reconcile", namespace=namespace, plan=name):
+                wake_at = await self._turn(watch)
         except Conflict as error:
             turn.result = result_of(error)
             self._must_read = True
@@ -146,11 +150,15 @@ class PlanLoop:
             return await self._observe_and_act(seen.model, seen, watch)
 
     async def _observe_and_act(self, plan: ReleasePlan, seen: Seen[ReleasePlan], watch: SignalWatch) -> datetime | None:
-        sight = self._observer.observe(plan, watch.verdicts)
+        spans = self._services.spans
+        with spans.span("observe"):
+            sight = self._observer.observe(plan, watch.verdicts)
         if isinstance(sight, Resolving):
             return None
-        decision = decide(sight.observed, self._services.clock.now())
-        with about(**_where(sight, decision)):
+        with spans.span("decide"):
+            decision = decide(sight.observed, self._services.clock.now())
+        where = _where(sight, decision)
+        with about(**where), spans.span("apply", phase=decision.phase.value, **where):
             return await self._apply(plan, seen, sight, decision, watch)
 
     async def _apply(
@@ -267,7 +275,8 @@ class PlanLoop:
         services.leader.assert_held()
         services.failpoints.passing("before-status-write")
         try:
-            raw = await services.client.merge_patch(RELEASE_PLANS, name, body, namespace, subresource="status")
+            with services.spans.span("write", resource="releaseplans/status"):
+                raw = await services.client.merge_patch(RELEASE_PLANS, name, body, namespace, subresource="status")
         except NotFound:
             services.store.plans.remove(namespace, name)
             raise

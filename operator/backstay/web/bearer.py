@@ -68,6 +68,6 @@ class TokenFile:
         if not LEAST_BYTES <= len(token) <= MOST_BYTES:
             raise Refused(
                 f"the token in {self._path} has {len(token)} bytes, and must have {LEAST_BYTES} to {MOST_BYTES};"
-                " make one with: openssl rand -hex 32"
+                " make one with: head -c 32 /dev/urandom | base64"
             )
         return token
