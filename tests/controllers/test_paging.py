@@ -98,10 +98,11 @@ async def test_page_and_its_end_are_delivered_later_when_nobody_takes_them_now()
     made = paging(desk, clock)
     made.due(KEY, REVISION, [BACK])
     await deliver(made)
-    assert made.problem == "nobody is at the desk"
+    assert (made.problem, made.undelivered, made.kinds_due) == ("nobody is at the desk", 1, (BACK.kind,))
     made.due(KEY, REVISION, [])
     await deliver(made)
+    assert (made.undelivered, made.kinds_due) == (1, ())
     desk.is_closed = False
     await deliver(made)
-    assert made.problem == ""
+    assert (made.problem, made.undelivered) == ("", 0)
     assert [page.ends_at for page in desk.arrived] == [clock.time]

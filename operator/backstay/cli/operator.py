@@ -86,10 +86,10 @@ def run(
     """Roll plans out, watch their health, and pull a bad release back, until SIGTERM."""
     from backstay.adapters.kube.lease import LeadershipLost
 
-    _log_to_stderr(log_format)
     metrics_at = None if metrics_listen is None else address(metrics_listen, "--metrics-listen")
     webhook = _webhook(webhook_listen, webhook_token_file, webhook_namespace or [])
     asked = _Asked(kubeconfig, prometheus, alertmanager, keys, lease_duration, namespace, runbooks, metrics_at, webhook)
+    _log_to_stderr(log_format)
     try:
         asyncio.run(_run(asked))
     except* LeadershipLost as lost:

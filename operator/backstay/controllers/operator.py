@@ -89,7 +89,7 @@ async def run(neighbours: Neighbours, options: Options, clock: Clock, failpoints
     stop = asyncio.Event()
     _listen_for_signals(stop)
     vitals = neighbours.vitals
-    vitals.waits(leadership)
+    vitals.waits(lambda: leadership.seen_holder)
     neighbours.metrics.read("operator_leader", "1 while this process leads, else 0.", lambda: one(vitals.is_leading))
     if not await _won(leadership, stop):
         return

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
 
-from backstay.adapters.kube.lease import Leadership
 from backstay.controllers.store import Store
 
 STALE_SECONDS = 150.0
@@ -45,10 +44,10 @@ class Vitals:
         found = self._ready()
         return Readiness(found.is_ready, f"{self.stage}: {found.words}")
 
-    def waits(self, leadership: Leadership) -> None:
-        """It waits for the Lease; it is ready to take over while it can read it."""
+    def waits(self, seen_holder: Callable[[], str | None]) -> None:
+        """It waits for the Lease, and is ready to take over while it can read it: then there is a holder, or nobody."""
         self.stage = Stage.STANDBY
-        self._ready = lambda: _of_standby(leadership.seen_holder)
+        self._ready = lambda: _of_standby(seen_holder())
 
     def syncs(self) -> None:
         """It leads, and does not see everything yet."""
