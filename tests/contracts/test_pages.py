@@ -18,7 +18,7 @@ from backstay.core.actions import Alert, AlertKind
 from backstay.core.devices import RevisionName
 from backstay.core.planes import Plane
 from backstay.ports.pages import CRITICAL, RUNBOOK
-from tests.contracts.real_alertmanager import Json, People, alertmanager, alerts_of, people, until
+from tests.contracts.real_alertmanager import Json, People, alertmanager, alerts_of, until
 
 KEY = ("acme", "vision")
 REVISION = RevisionName("3f9c2a71d0-2")
@@ -34,12 +34,6 @@ class Shifted(SystemClock):
 
     def now(self) -> datetime:
         return super().now() + self.by
-
-
-@pytest.fixture
-async def desk() -> AsyncIterator[People]:
-    async with people() as found:
-        yield found
 
 
 @pytest.fixture

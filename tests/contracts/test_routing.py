@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 import yaml
 
-from tests.contracts.real_alertmanager import Json, People, alertmanager, alerts_of, people, until
+from tests.contracts.real_alertmanager import Json, People, alertmanager, alerts_of, until
 
 EXAMPLE = Path(__file__).parents[2] / "manifests" / "monitoring" / "alertmanager.yaml"
 TIMES = {"30s": "2s", "10s": "1s", "15m": "3s", "1m": "1s"}
@@ -34,12 +34,6 @@ def _shorten(route: Json) -> None:
             route[key] = TIMES.get(route[key], route[key])
     for child in route.get("routes", ()):
         _shorten(child)
-
-
-@pytest.fixture
-async def desk() -> AsyncIterator[People]:
-    async with people() as found:
-        yield found
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +18,12 @@ from backstay.adapters.kube.client import KubeClient
 from backstay.web.alert_desk import AlertDesk
 from backstay.web.alert_webhook import BODY_LIMIT_BYTES, MOST_ALERTS, AlertWebhook, WebhookMetrics
 from backstay.web.bearer import TokenFile
+from tests.hand_clock import Hand
 from tests.web.alerts import FINGERPRINT, ApiServer, Json, alert, notification
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 OTHER = "a" * 16
 KEY = ("acme", f"alert-{FINGERPRINT}")
-
-
-class Hand:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 1, 5, 12, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time.timestamp()
 
 
 @dataclass
