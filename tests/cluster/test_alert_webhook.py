@@ -21,7 +21,8 @@ from tests.contracts.otlp_receiver import Collector, attributes, collector
 from tests.contracts.real_alertmanager import alertmanager, until
 
 TOKEN = "0123456789abcdef0123456789abcdef"
-REFERENCE = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+REFERENCE = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
 
 
 @dataclass
@@ -67,6 +68,8 @@ async def scene(
     request: pytest.FixtureRequest, sandbox: Sandbox, namespace: str, tmp_path: Path
 ) -> AsyncIterator[Scene]:
     """The operator with every address that it can have; a parameter is the token that Alertmanager sends."""
+    text = (ROOT / "manifests/tenant/alert-holds-rbac.yaml").read_text().replace("TENANT", namespace)
+    await sandbox.kubectl("apply", "--server-side", "-f", "-", input=text)
     ports = free_ports()
     metrics, webhook = f"127.0.0.1:{ports.alertmanager}", f"127.0.0.1:{ports.prometheus}"
     (tmp_path / "token").write_text(TOKEN)
@@ -156,12 +159,24 @@ async def test_operator_tells_of_itself_while_it_rolls_a_plan_out(
     assert series["backstay_operator_api_writes_total", "edgedevices done patch"] >= 6
     assert series["backstay_operator_reconcile_duration_seconds_count", "done"] > 0
 
+    bad = await push(sandbox, tmp_path, Plane.MODEL, "2.0.0")
+    fleet.breaks[bad.content] = "ProbeFailed: camera"
+    await vision.edit(versions={"model": {"version": "2.0.0", "artifact": str(bad.reference)}})
+    await vision.reaches("RolledBack")
+    await until(lambda: _has_recovered(scene))
+    series = await scene.series()
+    assert series["backstay_plan_last_recovery_seconds", f"{namespace} vision"] > 0
+    assert series["backstay_operator_pages_due", "BackstayRolledBack"] == 1
+    assert series["backstay_operator_pages_undelivered", ""] == 0
+    assert series["backstay_operator_api_writes_total", "holds done create"] == 1
+
     # Its last lines are written when it is told to stop.
     scene.operator.process.terminate()
     assert await scene.operator.ends() == 0
     lines = [json.loads(line) for line in scene.operator.said.splitlines()]
     assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
-    moved = [line for line in lines if "Soaking" in line["message"]]
+    revision = status["revision"]
+    moved = [line for line in lines if "Soaking" in line["message"] and line["revision"] == revision]
     assert [(line["namespace"], line["plan"], line["revision"], line["ring"]) for line in moved] == [
         (namespace, "vision", status["revision"], "canary"),
         (namespace, "vision", status["revision"], "everyone"),
@@ -173,7 +188,8 @@ async def test_operator_tells_of_itself_while_it_rolls_a_plan_out(
         "backstay.revision": status["revision"],
         "backstay.ring": "canary",
     } in applied_in
-    orders = [span for span in scene.traces.named("write") if attributes(span)["backstay.resource"] == "edgedevices"]
+    writes = scene.traces.named("write")
+    orders = [span for span in writes if attributes(span)["backstay.resource"] == "edgedevices"]
     assert {attributes(span)["backstay.device"] for span in orders} == {f"cam-{number}" for number in range(6)}
     for order in orders:
         within = scene.traces.parent(order)
@@ -190,6 +206,12 @@ async def _count(kube: KubeClient, namespace: str, wanted: int) -> bool:
 
 async def _is_refused(scene: Scene) -> bool:
     return (await scene.series())["backstay_webhook_refused_total", "unauthorized"] >= 1
+
+
+async def _has_recovered(scene: Scene) -> bool:
+    series = await scene.series()
+    recovered = series["backstay_operator_recovery_duration_seconds_count", ""] == 1
+    return recovered and series.get(("backstay_operator_page_deliveries_total", "done"), 0) > 0
 
 
 async def _is_ready(scene: Scene) -> bool:

@@ -1,5 +1,6 @@
 """The alerts on our own metrics: Prometheus's own promtool reads them, and each fires when it should and only then."""
 
+import inspect
 import re
 import shutil
 import subprocess
@@ -8,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 
+from backstay.cli.bridge import app as bridge_app
+from backstay.cli.main import COMMANDS
+from backstay.cli.operator import app as operator_app
 from backstay.core.actions import AlertKind
 from backstay.ports.pages import RUNBOOK, RUNBOOKS
 
@@ -248,3 +253,22 @@ def test_runbook_says_what_it_means_where_to_look_and_what_to_do(book: Path) -> 
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == SECTIONS
     for link in re.findall(r"\]\(([^)#]+)\)", text):
         assert (book.parent / link).exists(), link
+
+
+def test_rules_and_runbooks_ask_for_nothing_that_is_not_there() -> None:
+    """A metric, an option or a command that was renamed would be missed at 3 am."""
+    reference = (ROOT / "docs/reference/metrics.md").read_text()
+    exposed = set(re.findall(r"^\| `(backstay_\w+)` \|", reference, re.MULTILINE))
+    exposed |= {f"{name}_{part}" for name in exposed for part in ("count", "sum", "bucket")}
+    asked = {name for rule in ALERTS.values() for name in re.findall(r"backstay_\w+", rule["expr"])}
+    books = "".join(book.read_text() for book in BOOKS.glob("*.md"))
+    asked |= set(re.findall(r"backstay_\w+", books))
+    assert asked - exposed == set()
+    assert set(re.findall(r"[`\n]backstay ([a-z-]+)", books)) <= set(COMMANDS)
+    options = {f"--{name.replace('_', '-')}" for command in (operator_app, bridge_app) for name in _options(command)}
+    assert set(re.findall(r"`(--[a-z-]+)", books)) <= options
+
+
+def _options(app: typer.Typer) -> set[str]:
+    callback = app.registered_commands[0].callback
+    return set() if callback is None else set(inspect.signature(callback).parameters)
