@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,24 @@ async def test_operator_tells_of_itself_while_it_rolls_a_plan_out(
         reconcile = scene.traces.parent(within)
         assert reconcile is not None
         assert attributes(reconcile) == {"backstay.namespace": namespace, "backstay.plan": "vision"}
+
+
+async def test_operator_that_waits_says_so_and_is_ready_to_take_over(
+    scene: Scene, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    await until(lambda: _is_ready(scene))
+    address = f"127.0.0.1:{free_ports().registry}"
+    async with running_operator(sandbox, tmp_path / "standby", "--lease-duration", "15", "--metrics-listen", address):
+        waiting = replace(scene, metrics_url=f"http://{address}")
+        await until(lambda: _waits(waiting))
+        assert (await waiting.series())["backstay_operator_leader", ""] == 0
+
+
+async def _waits(scene: Scene) -> bool:
+    with suppress(aiohttp.ClientConnectionError):
+        status, words = await scene.get("/readyz")
+        return status == 200 and words.startswith("standby: ready to take over from ")
+    return False
 
 
 async def _count(kube: KubeClient, namespace: str, wanted: int) -> bool:
