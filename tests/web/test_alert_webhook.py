@@ -148,7 +148,7 @@ async def test_good_alerts_count_when_others_of_the_body_are_bad(world, caplog):
 
 async def test_alertmanager_sends_it_again_when_the_api_server_is_away(world):
     world.api.is_down = True
-    code, words = await world.send(alert(fingerprint="no-fingerprint"), alert())
+    code, words = await world.send(alert(fingerprint="no-fingerprint"), alert(), alert(fingerprint=OTHER))
     assert code == 503
     assert "waits" in words
     world.api.is_down = False

@@ -122,9 +122,11 @@ class AlertWebhook:
         for alert in found[:MOST_ALERTS]:
             outcome, problem = await self._take(alert)
             self._metrics.alert(outcome)
-            is_away = is_away or outcome is Outcome.UNAVAILABLE
             if problem:
                 problems.append(one_line(problem)[:LONGEST_WORDS])
+            if is_away := outcome is Outcome.UNAVAILABLE:
+                # The others would wait as long, one after the other; all of them are sent again.
+                break
         if len(found) > MOST_ALERTS:
             self._metrics.refused(Refusal.TOO_MANY)
             problems.append(f"only the first {MOST_ALERTS} of {len(found)} alerts were taken: set max_alerts")
@@ -156,5 +158,5 @@ class AlertWebhook:
 
 
 def _answered(status: HTTPStatus, problems: list[str]) -> web.Response:
-    # What went wrong behind us is for our own log; the answer ends up in Alertmanager's, one line.
+    # Alertmanager writes the answer into its log, as one line.
     return web.Response(status=status, text="; ".join(problems)[:LONGEST_WORDS] + "\n" if problems else "ok\n")
