@@ -89,6 +89,7 @@ generated: setup
 	$(VENV)/python scripts/state_diagram.py --check
 	$(VENV)/python scripts/argocd_cm.py --check
 	$(VENV)/python scripts/chart.py --check
+	$(VENV)/python scripts/prometheus_rule.py --check
 
 format: setup
 	$(VENV)/ruff check --fix-only

@@ -79,6 +79,7 @@ async def test_raise_sends_names_as_labels_and_words_as_annotations_when_a_page_
                 "back, and froze the version. Mend the version; it ships again only once its hold is deleted: "
                 "kubectl get holds -n acme"
             ),
+            "runbook_url": "https://backstay.dev/docs/runbooks/rolled-back.md",
         },
         "startsAt": "2025-03-01T12:00:00+00:00",
         "endsAt": "2025-03-01T12:05:00+00:00",
@@ -153,3 +154,13 @@ def test_page_keeps_braces_when_a_summary_has_some():
         alert, namespace="acme", plan="vision", revision=RevisionName("r"), starts_at=NOW, ends_at=LATER
     ).description
     assert said.startswith("m{x} cannot {look}. Backstay")
+
+
+async def test_raise_links_to_the_runbook_of_the_kind_where_runbooks_are_kept(receiver):
+    app = web.Application()
+    app.router.add_post("/api/v2/alerts", receiver.take)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        await Alertmanager(session, str(server.make_url("")), runbooks="https://wiki.example/backstay/").raise_(
+            [page()]
+        )
+    assert receiver.taken[0]["annotations"]["runbook_url"] == "https://wiki.example/backstay/rolled-back.md"

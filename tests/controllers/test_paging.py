@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from backstay.adapters.failpoints import Failpoints
 from backstay.controllers.paging import Paging
@@ -13,23 +13,11 @@ from backstay.core.devices import RevisionName
 from backstay.core.planes import Plane
 from backstay.errors import Unavailable
 from backstay.ports.pages import PageAlert, Severity
+from tests.hand_clock import Hand
 
 KEY = ("acme", "vision")
 REVISION = RevisionName("abc-1")
 BACK = Alert(AlertKind.ROLLING_BACK, "the model goes back", Plane.MODEL)
-
-
-class Hand:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 1, 5, 12, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time.timestamp()
 
 
 class Desk:
@@ -98,10 +86,11 @@ async def test_page_and_its_end_are_delivered_later_when_nobody_takes_them_now()
     made = paging(desk, clock)
     made.due(KEY, REVISION, [BACK])
     await deliver(made)
-    assert made.problem == "nobody is at the desk"
+    assert (made.problem, made.undelivered, made.kinds_due) == ("nobody is at the desk", 1, (BACK.kind,))
     made.due(KEY, REVISION, [])
     await deliver(made)
+    assert (made.undelivered, made.kinds_due) == (1, ())
     desk.is_closed = False
     await deliver(made)
-    assert made.problem == ""
+    assert (made.problem, made.undelivered) == ("", 0)
     assert [page.ends_at for page in desk.arrived] == [clock.time]

@@ -16,7 +16,7 @@ import aiohttp
 import orjson
 
 from backstay.errors import Refused, Unavailable
-from backstay.ports.pages import PageAlert
+from backstay.ports.pages import RUNBOOK, RUNBOOKS, PageAlert
 
 TIMEOUT_SECONDS: Final = 10.0
 
@@ -26,8 +26,16 @@ _LONGEST_EXCERPT: Final = 300
 class Alertmanager:
     """Hands pages to one Alertmanager, with their names as labels and their words as annotations."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        *,
+        runbooks: str = RUNBOOKS,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
         self._session = session
+        self._runbooks: Final = runbooks.rstrip("/")
         self._url: Final = url.rstrip("/")
         self._timeout_seconds = timeout_seconds
 
@@ -38,7 +46,7 @@ class Alertmanager:
             Unavailable: Alertmanager cannot be reached, or is too busy; none may have been taken.
             Refused: Alertmanager does not take them, and will not if asked again.
         """
-        body = orjson.dumps([_posted(alert) for alert in alerts])
+        body = orjson.dumps([_posted(alert, self._runbooks) for alert in alerts])
         try:
             async with (
                 asyncio.timeout(self._timeout_seconds),
@@ -69,7 +77,7 @@ class Alertmanager:
         return f"Alertmanager at {self._url} did not take {len(alerts)} pages: {why}"
 
 
-def _posted(alert: PageAlert) -> dict[str, Any]:
+def _posted(alert: PageAlert, runbooks: str) -> dict[str, Any]:
     labels = {
         "alertname": alert.kind,
         "severity": alert.severity,
@@ -81,7 +89,11 @@ def _posted(alert: PageAlert) -> dict[str, Any]:
         labels["plane"] = alert.plane
     return {
         "labels": labels,
-        "annotations": {"summary": alert.summary, "description": alert.description},
+        "annotations": {
+            "summary": alert.summary,
+            "description": alert.description,
+            "runbook_url": f"{runbooks}/{RUNBOOK[alert.kind]}.md",
+        },
         "startsAt": _time(alert.starts_at),
         "endsAt": _time(alert.ends_at),
     }

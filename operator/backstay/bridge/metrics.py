@@ -1,5 +1,8 @@
 """What the bridge counts of its own work."""
 
+import shutil
+from pathlib import Path
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 
@@ -46,6 +49,10 @@ class BridgeMetrics:
             "What is added to this machine's time of day to have the API server's; 0 where it is right.",
             registry=self._registry,
         )
+        self._disk_size = Gauge(
+            "backstay_bridge_disk_size_bytes", "Size of the file system that holds answers.", registry=self._registry
+        )
+        self._disk_free = Gauge("backstay_bridge_disk_free_bytes", "What is free of it.", registry=self._registry)
         self._waiting = Gauge(
             "backstay_bridge_waiting_devices",
             "Devices that have shown themselves and wait to be enrolled.",
@@ -82,8 +89,11 @@ class BridgeMetrics:
         """Count what was too much: requests, downloads, connections or newcomers."""
         self._limited.labels(what).inc()
 
-    def exposition(self, view_age_seconds: float, waiting: int) -> bytes:
+    def exposition(self, view_age_seconds: float, waiting: int, state: Path) -> bytes:
         """The bridge's own metrics as text; `waiting` is the number of devices that are not enrolled."""
         self._age.set(view_age_seconds)
+        disk = shutil.disk_usage(state)
+        self._disk_size.set(disk.total)
+        self._disk_free.set(disk.free)
         self._waiting.set(waiting)
         return generate_latest(self._registry)

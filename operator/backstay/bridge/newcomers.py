@@ -8,10 +8,11 @@ import logging
 import re
 from typing import Final
 
-from backstay.adapters.kube.client import EDGE_DEVICES, KubeClient
+from backstay.adapters.kube.client import EDGE_DEVICES, Json, KubeClient
 from backstay.bridge.metrics import BridgeMetrics
 from backstay.bridge.view import View
 from backstay.errors import BackstayError, Conflict, Forbidden
+from backstay.logs import about
 from backstay.ports.clock import Clock
 
 DEVICE_CLASS: Final = "esp32"
@@ -66,6 +67,10 @@ class Newcomers:
             "metadata": {"name": name},
             "spec": {"class": DEVICE_CLASS, "gateway": self._view.gateway, "enrolled": False},
         }
+        with about(device=name):
+            await self._put_up(name, body)
+
+    async def _put_up(self, name: str, body: Json) -> None:
         try:
             await self._client.create(EDGE_DEVICES, body, self._view.namespace)
         except Conflict:

@@ -188,7 +188,7 @@ class Publisher:
                     self._journal.forget(old)
                     self._failpoints.passing("after-forget")
             except NotFound:
-                log.info("EdgeDevice %s is gone", name)
+                log.info("EdgeDevice %s is gone", name, extra={"device": name})
             except Unavailable as error:
                 # The others' turn comes first: it may be this one write alone that the API server cannot do.
                 session.next_write = session.retry_at = self._clock.monotonic() + GAP_SECONDS
@@ -196,7 +196,8 @@ class Publisher:
             except Refused as error:
                 # One status that the API server does not take must not keep the others from being written.
                 session.next_write = session.retry_at = self._clock.monotonic() + REFUSED_SECONDS
-                log.error("the status of %s is refused: %s", name, error)  # noqa: TRY400 - the message says all
+                # The message says all that a traceback would.
+                log.error("the status of %s is refused: %s", name, error, extra={"device": name})  # noqa: TRY400
             return None
 
     def _is_due(self, record: ServedDevice) -> bool:

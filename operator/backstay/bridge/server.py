@@ -167,7 +167,7 @@ def assemble(
         for family in series.exposition():
             await answer.write(family)
             await asyncio.sleep(0)
-        await answer.write_eof(metrics.exposition(view.age.total_seconds(), view.waiting()))
+        await answer.write_eof(metrics.exposition(view.age.total_seconds(), view.waiting(), settings.state))
         return answer
 
     application = web.Application(client_max_size=BODY_LIMIT_BYTES, middlewares=[errors_as_json(metrics.request)])

@@ -186,7 +186,10 @@ class Steps:
         self._failpoints.passing("before-keep")
         await self._journal.keep(kept)
         self._failpoints.passing("after-keep")
-        log.info("%s: step %d of its %s is %s %s", record.name, number, plane, answer.state, answer.reason)
+        ordered = record.device.assigned.get(plane)
+        fields = {} if ordered is None else {"plan": ordered.plan, "revision": ordered.revision, "ring": ordered.ring}
+        said = (record.name, number, plane, answer.state, answer.reason)
+        log.info("%s: step %d of its %s is %s %s", *said, extra={"device": record.name, **fields})
         self._publisher.hurry(record.name)
 
     async def _refuse(self, record: ServedDevice, step: Step, why: str) -> None:

@@ -21,6 +21,7 @@ from backstay.agent.commander import read_commander
 from backstay.agent.safety import FILE
 from backstay.agent.service import serve
 from backstay.core.quantities import bytes_of
+from backstay.logs import LogFormat, always_about, write_log
 
 if TYPE_CHECKING:
     from backstay.agent.assembly import Firmware
@@ -50,9 +51,11 @@ def main(arguments: Sequence[str]) -> None:
     asked = parser.parse_args(arguments)
     if asked.firmware is FirmwareKind.POD and not asked.pod:
         parser.error("--firmware pod needs the name of the Pod: --pod NAME")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    write_log(asked.log_format, logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    commander = read_commander(asked.commander)
+    always_about(namespace=commander.namespace, device=commander.name)
     settings = Settings(
-        commander=read_commander(asked.commander),
+        commander=commander,
         node=asked.node or "",
         data=asked.data,
         firmware=_firmware(asked),
@@ -121,6 +124,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--lease-seconds", type=_lease_seconds, metavar="SECONDS", default=120, help=text)
     text = "Answer Prometheus at HOST:PORT. Absent: nowhere."
     parser.add_argument("--metrics-listen", type=_address, metavar="HOST:PORT", help=text)
+    text = "How the log is written to standard error. [default: %(default)s]"
+    parser.add_argument("--log-format", type=LogFormat, choices=tuple(LogFormat), default=LogFormat.TEXT, help=text)
     return parser
 
 

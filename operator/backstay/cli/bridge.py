@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from backstay.cli.addresses import address_of
+from backstay.logs import LogFormat, always_about, write_log
 
 app = typer.Typer(help="Serve the devices behind one gateway.", no_args_is_help=True)
 
@@ -44,12 +45,14 @@ def run(
     metrics_listen: Annotated[
         str | None, typer.Option(help="HOST:PORT of /metrics alone. Absent: beside the devices' paths.")
     ] = None,
+    log_format: Annotated[LogFormat, typer.Option(help="How the log is written to standard error.")] = LogFormat.TEXT,
     poll_seconds: Annotated[float, typer.Option(min=1, help="How often devices are asked to poll.")] = 1.0,
 ) -> None:
     """Serve DDI to the devices of one gateway until ended by SIGTERM or Ctrl-C."""
     from backstay.bridge.server import Settings, serve
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    write_log(log_format, logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    always_about(namespace=namespace, gateway=gateway)
     host, port = address_of(listen, "--listen")
     if client_ca is not None and tls is None:
         raise typer.BadParameter("devices can show certificates only with --tls", param_hint="--client-ca")

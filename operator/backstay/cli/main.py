@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from backstay.errors import BackstayError
+from backstay.logs import last_words
 
 if TYPE_CHECKING:
     import typer
@@ -79,7 +80,7 @@ def main() -> None:
             application(sys.argv[1:])()
     except* BackstayError as group:
         for error in _leaves(group):
-            print(f"error: {error}", file=sys.stderr)
+            last_words(error)
         sys.exit(FAILED)
     except* KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -86,6 +86,11 @@ class Fleets:
         devices = self._devices.get(namespace)
         return None if devices is None else devices.get(name)
 
+    @property
+    def total(self) -> int:
+        """How many devices the operator sees, in all namespaces."""
+        return sum(len(devices) for devices in self._devices.values())
+
     def put(self, found: tuple[str, Device]) -> None:
         """Take in a device as the server sent it, unless a newer version is here already."""
         namespace, device = found

@@ -88,12 +88,13 @@ class Narrator:
                     log.warning("%s/%s: %s: %s", *self._key, what, freeze.evidence)
                     self._record(plan, "Frozen", f"{what}: {freeze.evidence}", Weight.WARNING)
                 case Withdraw(device=device), Done.DONE:
-                    log.info("%s/%s: withdrew the order of %s", *self._key, device)
+                    log.info("%s/%s: withdrew the order of %s", *self._key, device, extra={"device": device})
                 case action, Done.REFUSED:
-                    log.warning("%s/%s: %s was refused: %s", *self._key, type(action).__name__, result.problem)
+                    kind = type(action).__name__
+                    log.warning("%s/%s: %s was refused: %s", *self._key, kind, result.problem, extra=_device_of(result))
                     self._record(plan, "WriteRefused", result.problem, Weight.WARNING)
                 case _, Done.LOST:
-                    log.warning("%s/%s: %s", *self._key, result.problem)
+                    log.warning("%s/%s: %s", *self._key, result.problem, extra=_device_of(result))
                 case _:
                     pass
 
@@ -113,3 +114,8 @@ class Narrator:
         subject = Subject(plan.api_version, plan.kind, metadata.namespace, metadata.name, metadata.uid)
         self._journal.record(Entry(subject, reason, message, weight))
         self._failpoints.passing("after-event")
+
+
+def _device_of(result: Result) -> dict[str, str]:
+    """The field `device` of a log line about one action."""
+    return {} if isinstance(result.action, Freeze) else {"device": result.action.device}

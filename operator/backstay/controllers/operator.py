@@ -21,6 +21,7 @@ from backstay.adapters.kube.lease import Leadership
 from backstay.controllers.device_reader import DeviceReader
 from backstay.controllers.enrolment import Enrolment
 from backstay.controllers.handlers import registry_for, settings
+from backstay.controllers.metrics import OperatorMetrics, counted, one
 from backstay.controllers.orders import OrderBook
 from backstay.controllers.overview import StoreOverview
 from backstay.controllers.paging import Paging
@@ -30,6 +31,7 @@ from backstay.controllers.resolution import Resolver
 from backstay.controllers.silence import Silence
 from backstay.controllers.snapshots import Snapshots
 from backstay.controllers.store import Store
+from backstay.controllers.vitals import Vitals
 from backstay.controllers.wakes import Key
 from backstay.errors import Unavailable
 from backstay.ports.clock import Clock
@@ -37,6 +39,7 @@ from backstay.ports.overview import Overview
 from backstay.ports.pages import Pages
 from backstay.ports.registry import Registry
 from backstay.ports.signals import Signals
+from backstay.ports.spans import Spans
 from backstay.ports.verify import Verifier
 
 FAREWELL_SECONDS: Final = 5.0
@@ -53,6 +56,9 @@ class Neighbours:
     verifier: Verifier
     signals: Signals
     pages: Pages
+    metrics: OperatorMetrics
+    vitals: Vitals
+    spans: Spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +100,12 @@ async def run(
     )
     stop = asyncio.Event()
     _listen_for_signals(stop)
+    vitals = neighbours.vitals
+    vitals.waits(lambda: leadership.seen_holder)
+    neighbours.metrics.read("operator_leader", "1 while this process leads, else 0.", lambda: one(vitals.is_leading))
     if not await _won(leadership, stop):
         return
+    vitals.syncs()
     operator = _Operator(neighbours, leadership, identity, clock, failpoints, show)
     try:
         async with asyncio.TaskGroup() as group:
@@ -104,6 +114,7 @@ async def run(
             group.create_task(_until(stop))
     except* Stopped:
         log.info("stopping")
+    vitals.ends()
     await operator.say_the_rest()
     await leadership.release()
     log.info("stopped; the lease is released")
@@ -146,7 +157,8 @@ class _Operator:
         self._store = Store()
         self._snapshots = Snapshots(neighbours.kube, failpoints)
         self._journal = EventJournal(neighbours.kube, instance=identity, clock=clock)
-        self._paging = Paging(neighbours.pages, clock, self._store.wakes, failpoints)
+        heard = neighbours.metrics.delivered
+        self._paging = Paging(neighbours.pages, clock, self._store.wakes, failpoints, heard)
         self._loops: dict[Key, tuple[str, asyncio.Task[None]]] = {}
         self._kopf_ready = asyncio.Event()
 
@@ -158,6 +170,7 @@ class _Operator:
             reader = DeviceReader(self._journal)
             enrolment = Enrolment(kube, store, self._journal, self._leadership)
             informer = Informer(kube, EDGE_DEVICES, enrolment, parse=reader.read, clock=self._clock)
+            self._let_metrics_read(lambda: informer.age_seconds)
             group.create_task(informer.run())
             group.create_task(self._watch())
             await informer.synced.wait()
@@ -172,7 +185,31 @@ class _Operator:
             group.create_task(Reports(kube, store, self._clock, self._leadership).run())
             group.create_task(self._reconcile_all())
             self._show(StoreOverview(store))
+            self._neighbours.vitals.leads(store, lambda: informer.age_seconds)
             log.info("reconciling %d plans", len(store.plans.all()))
+
+    def _let_metrics_read(self, age_seconds: Callable[[], float]) -> None:
+        """Let metrics read what stands in memory."""
+        read, wakes, paging = self._neighbours.metrics.read, self._store.wakes, self._paging
+        read(
+            "operator_waiting_plans", "Plans that are to be looked at and have not been yet: the queue's depth.",
+            lambda: one(len(wakes.waiting_seconds())),
+        )  # fmt: skip
+        read(
+            "operator_longest_wait_seconds", "How long the plan has waited that waits longest.",
+            lambda: one(max(wakes.waiting_seconds(), default=0.0)),
+        )  # fmt: skip
+        read("operator_plans", "Plans that are reconciled.", lambda: one(len(self._loops)))
+        read("operator_devices", "Devices that the operator sees.", lambda: one(self._store.fleets.total))
+        read(
+            "operator_view_age_seconds", "Time since the API server last confirmed the view of the devices.",
+            lambda: one(age_seconds()),
+        )  # fmt: skip
+        read("operator_pages_due", "Pages that are due.", lambda: counted(paging.kinds_due), ("kind",))
+        read(
+            "operator_pages_undelivered", "Pages that Alertmanager does not take now, and ends of pages.",
+            lambda: one(paging.undelivered),
+        )  # fmt: skip
 
     async def say_the_rest(self) -> None:
         """Write the Events that are still waiting, for a moment at most."""
@@ -226,13 +263,15 @@ class _Operator:
             store=self._store,
             snapshots=self._snapshots,
             resolver=Resolver(near.registry, near.verifier, clock, tasks),
-            orders=OrderBook(near.kube, self._store, clock, self._failpoints, self._leadership),
+            orders=OrderBook(near.kube, self._store, clock, self._failpoints, self._leadership, near.spans),
             signals=near.signals,
             paging=self._paging,
             journal=self._journal,
             clock=clock,
             leader=self._leadership,
             failpoints=self._failpoints,
+            metrics=near.metrics,
+            spans=near.spans,
         )
 
     def _drop(self, key: Key) -> None:
@@ -243,6 +282,7 @@ class _Operator:
         self._snapshots.forget(key)
         self._store.fleets.forget(key)
         self._store.wakes.forget(key)
+        self._neighbours.metrics.forget(key)
         log.info("%s/%s: deleted", *key)
 
 

@@ -19,8 +19,10 @@ from backstay.core.actions import Action, Dispatch, Freeze, Withdraw
 from backstay.core.devices import DeviceName, Drill
 from backstay.core.planes import Plane, Release
 from backstay.errors import Conflict, NotFound, Refused, Unavailable
+from backstay.logs import about
 from backstay.ports.clock import Clock
 from backstay.ports.leadership import Leader
+from backstay.ports.spans import Spans
 
 Json = dict[str, Any]
 
@@ -70,12 +72,15 @@ class Context:
 class OrderBook:
     """Writes orders; only the operator that leads may, which is asked again before every write."""
 
-    def __init__(self, client: KubeClient, store: Store, clock: Clock, failpoints: Failpoints, leader: Leader) -> None:
+    def __init__(
+        self, client: KubeClient, store: Store, clock: Clock, failpoints: Failpoints, leader: Leader, spans: Spans
+    ) -> None:
         self._client = client
         self._store = store
         self._clock = clock
         self._failpoints = failpoints
         self._leader = leader
+        self._spans = spans
 
     async def carry_out(self, actions: tuple[Action, ...], context: Context) -> list[Result]:
         """Do all of them, some at a time; each ends for itself.
@@ -124,13 +129,15 @@ class OrderBook:
 
     async def _patch(self, device: DeviceName, patch: Json, context: Context) -> None:
         self._leader.assert_held()
-        raw = await self._client.merge_patch(EDGE_DEVICES, device, patch, context.namespace)
+        with self._spans.span("write", resource="edgedevices", device=device):
+            raw = await self._client.merge_patch(EDGE_DEVICES, device, patch, context.namespace)
         self._store.fleets.put_answer(context.namespace, device_from(raw))
 
     async def _freeze(self, freeze: Freeze, context: Context) -> None:
         self._leader.assert_held()
         try:
-            raw = await self._client.create(HOLDS, hold_document(freeze, context), context.namespace)
+            with self._spans.span("write", resource="holds"):
+                raw = await self._client.create(HOLDS, hold_document(freeze, context), context.namespace)
         except Conflict:
             raw = await self._client.get(HOLDS, freeze.hold_name, context.namespace)
         self._store.holds.put(raw)
@@ -139,15 +146,19 @@ class OrderBook:
         """Bring the view up to date with what a failed write was about; until that works nothing else is decided."""
         if isinstance(action, Freeze):
             return
+        with about(device=action.device):
+            await self._read_device_again(action.device, context)
+
+    async def _read_device_again(self, device: DeviceName, context: Context) -> None:
         while True:
             self._leader.assert_held()
             try:
-                raw = await self._client.get(EDGE_DEVICES, action.device, context.namespace)
+                raw = await self._client.get(EDGE_DEVICES, device, context.namespace)
             except NotFound:
-                self._store.fleets.remove(context.namespace, action.device)
+                self._store.fleets.remove(context.namespace, device)
                 return
             except Unavailable as error:
-                log.warning("%s/%s: %s", context.namespace, action.device, error)
+                log.warning("%s/%s: %s", context.namespace, device, error)
                 await asyncio.sleep(1.0)
                 continue
             self._store.fleets.put_answer(context.namespace, device_from(raw))

@@ -7,7 +7,7 @@ itself soon after, and the next operator raises it anew from the same state.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
@@ -40,7 +40,15 @@ class _Identity:
 class Paging:
     """Every page that is due, and those that have just ended."""
 
-    def __init__(self, pages: Pages, clock: Clock, wakes: Wakes, failpoints: Failpoints) -> None:
+    def __init__(
+        self,
+        pages: Pages,
+        clock: Clock,
+        wakes: Wakes,
+        failpoints: Failpoints,
+        heard: Callable[[BackstayError | None], None] = lambda _: None,
+    ) -> None:
+        """Page through `pages`; `heard` is told how each delivery ended."""
         self._pages = pages
         self._clock = clock
         self._wakes = wakes
@@ -48,6 +56,7 @@ class Paging:
         self._due: defaultdict[Key, dict[_Identity, PageAlert]] = defaultdict(dict)
         self._ended: list[PageAlert] = []
         self._changed = asyncio.Event()
+        self._heard = heard
         self.problem: str = ""
         """Why pages cannot be delivered now; empty while they can."""
 
@@ -73,6 +82,16 @@ class Paging:
         self.due(key, RevisionName(""), ())
         del self._due[key]
 
+    @property
+    def kinds_due(self) -> tuple[AlertKind, ...]:
+        """The kind of each page that is due."""
+        return tuple(identity.kind for pages in self._due.values() for identity in pages)
+
+    @property
+    def undelivered(self) -> int:
+        """How many pages, and ends of pages, nobody has taken while there is a problem."""
+        return len(self.kinds_due) + len(self._ended) if self.problem else 0
+
     async def run(self) -> None:
         """Deliver until cancelled."""
         while True:
@@ -97,9 +116,11 @@ class Paging:
             await self._pages.raise_([*ended, *due])
         except BackstayError as error:
             self._ended = [*ended, *self._ended]
+            self._heard(error)
             self._tell(str(error))
             return False
         self._failpoints.passing("after-page")
+        self._heard(None)
         self._tell("")
         return True
 

@@ -16,10 +16,12 @@ from backstay.adapters.kube.client import RELEASE_PLANS, KubeClient
 from backstay.api import ReleasePlan
 from backstay.api.state_conversion import outcome_from
 from backstay.controllers.merge import merge_patch, without_nulls
+from backstay.controllers.metrics import INTERNAL_ERROR, OperatorMetrics, Turn, result_of
 from backstay.controllers.narration import Narrator
 from backstay.controllers.observing import Observer, Sight
 from backstay.controllers.orders import Context, Done, OrderBook, Result
 from backstay.controllers.paging import Paging
+from backstay.controllers.plan_conditions import troubles
 from backstay.controllers.plan_status import Picture, plan_status, unreadable_status
 from backstay.controllers.resolution import Resolver, Resolving
 from backstay.controllers.shelf import Seen
@@ -32,11 +34,13 @@ from backstay.core.decide import decide
 from backstay.core.retention import unneeded
 from backstay.core.revision import Phase, RevisionState
 from backstay.errors import BackstayError, Conflict, NotFound
+from backstay.logs import about, always_about
 from backstay.ports.clock import Clock
 from backstay.ports.journal import Journal
 from backstay.ports.leadership import Leader
 from backstay.ports.overview import Decided
 from backstay.ports.signals import Signals
+from backstay.ports.spans import Spans
 
 GATHER_SECONDS: Final = 0.02
 """Changes that come together are decided on together."""
@@ -68,6 +72,8 @@ class Services:
     clock: Clock
     leader: Leader
     failpoints: Failpoints
+    metrics: OperatorMetrics
+    spans: Spans
 
 
 class PlanLoop:
@@ -92,24 +98,34 @@ class PlanLoop:
         Raises:
             LeadershipLost: another operator may lead.
         """
+        namespace, name = self._key
+        always_about(namespace=namespace, plan=name)
+        services = self._services
         async with asyncio.TaskGroup() as tasks:
-            watch = SignalWatch(self._services.signals, self._services.clock, tasks, self._flag.set)
+            watch = SignalWatch(services.signals, services.clock, tasks, self._flag.set, services.metrics)
             while True:
                 self._flag.clear()
-                await self._rest(await self._guarded_turn(watch))
+                with services.metrics.turn(self._key) as turn:
+                    wake_at = await self._guarded_turn(watch, turn)
+                await self._rest(wake_at)
 
-    async def _guarded_turn(self, watch: SignalWatch) -> datetime | None:
+    async def _guarded_turn(self, watch: SignalWatch, turn: Turn) -> datetime | None:
         """One turn; an error that can be named delays the next one and loses nothing."""
+        namespace, name = self._key
         try:
-            wake_at = await self._turn(watch)
-        except Conflict:
+            with self._services.spans.span("reconcile", namespace=namespace, plan=name):
+                wake_at = await self._turn(watch)
+        except Conflict as error:
+            turn.result = result_of(error)
             self._must_read = True
             return self._services.clock.now()
         except BackstayError as error:
+            turn.result = result_of(error)
             self._services.leader.assert_held()
             log.warning("%s/%s: %s", *self._key, error)
             return self._later()
         except Exception:
+            turn.result = INTERNAL_ERROR
             self._services.leader.assert_held()
             # Something is wrong in the operator itself; the other plans must not stand still for it.
             log.exception("%s/%s: internal error; nothing was done, and it is tried again", *self._key)
@@ -135,14 +151,26 @@ class PlanLoop:
             return await self._observe_and_act(seen.model, seen, watch)
 
     async def _observe_and_act(self, plan: ReleasePlan, seen: Seen[ReleasePlan], watch: SignalWatch) -> datetime | None:
-        sight = self._observer.observe(plan, watch.verdicts)
+        spans = self._services.spans
+        with spans.span("observe"):
+            sight = self._observer.observe(plan, watch.verdicts)
         if isinstance(sight, Resolving):
             return None
-        decision = decide(sight.observed, self._services.clock.now())
+        with spans.span("decide"):
+            decision = decide(sight.observed, self._services.clock.now())
         self._services.store.note(*self._key, Decided(sight.observed, decision))
+        where = _where(sight, decision)
+        with about(**where), spans.span("apply", phase=decision.phase.value, **where):
+            return await self._apply(plan, seen, sight, decision, watch)
+
+    async def _apply(
+        self, plan: ReleasePlan, seen: Seen[ReleasePlan], sight: Sight, decision: Decision, watch: SignalWatch
+    ) -> datetime | None:
+        self._services.metrics.decided(self._key, sight.observed, decision)
         if _has_moved(sight.observed.state, decision):
             await self._move(plan, seen, sight, decision, watch)
             return self._services.clock.now()
+        self._services.metrics.stalled(self._key, _stalled(decision, sight, self._problems))
         await self._record(plan, seen, sight, decision)
         self._narrator.answered(plan, decision)
         watch.follow(decision.watch, sight.observed.plan)
@@ -249,7 +277,8 @@ class PlanLoop:
         services.leader.assert_held()
         services.failpoints.passing("before-status-write")
         try:
-            raw = await services.client.merge_patch(RELEASE_PLANS, name, body, namespace, subresource="status")
+            with services.spans.span("write", resource="releaseplans/status"):
+                raw = await services.client.merge_patch(RELEASE_PLANS, name, body, namespace, subresource="status")
         except NotFound:
             services.store.plans.remove(namespace, name)
             raise
@@ -303,6 +332,18 @@ def _has_moved(before: RevisionState | None, decision: Decision) -> bool:
     if before is None:
         return True
     return (before.revision, before.phase) != (decision.state.revision, decision.state.phase)
+
+
+def _where(sight: Sight, decision: Decision) -> dict[str, str]:
+    """What the log lines of carrying out a decision are about, beside the plan."""
+    state, rings = decision.state, sight.observed.plan.rings
+    found = {"revision": str(state.revision)} if state.revision else {}
+    return found | ({"ring": rings[state.ring].name} if state.ring < len(rings) else {})
+
+
+def _stalled(decision: Decision, sight: Sight, problems: tuple[str, ...]) -> list[str]:
+    stuck = troubles(decision, replace(sight.standing, problems=problems))
+    return [because.reason.value for because in stuck]
 
 
 def _earliest(*times: datetime | None) -> datetime | None:

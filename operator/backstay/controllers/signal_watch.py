@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
+from backstay.controllers.metrics import OperatorMetrics
 from backstay.core.actions import Watch
 from backstay.core.plan import Plan
 from backstay.core.signals import Result, Signal, Verdict
@@ -17,11 +18,19 @@ log = logging.getLogger(__name__)
 class SignalWatch:
     """The verdicts of one plan's present watch; a new watch starts with none."""
 
-    def __init__(self, signals: Signals, clock: Clock, tasks: asyncio.TaskGroup, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        signals: Signals,
+        clock: Clock,
+        tasks: asyncio.TaskGroup,
+        wake: Callable[[], None],
+        metrics: OperatorMetrics,
+    ) -> None:
         self._signals = signals
         self._clock = clock
         self._tasks = tasks
         self._wake = wake
+        self._metrics = metrics
         self._asked: tuple[Watch, tuple[Signal, ...]] | None = None
         self._running: list[asyncio.Task[None]] = []
         self._verdicts: dict[str, Verdict] = {}
@@ -58,8 +67,10 @@ class SignalWatch:
             await asyncio.sleep(signal.interval.total_seconds())
 
     async def _judged(self, signal: Signal, watch: Watch, plan: Plan) -> Verdict:
-        at = self._clock.now()
+        at, began = self._clock.now(), self._clock.monotonic()
         try:
-            return await self._signals.evaluate(signal, watch, plan.namespace, plan.name, at)
+            verdict = await self._signals.evaluate(signal, watch, plan.namespace, plan.name, at)
         except BackstayError as error:
-            return Verdict(signal.name, Result.PROVIDER_ERROR, at, signal.query, None, str(error))
+            verdict = Verdict(signal.name, Result.PROVIDER_ERROR, at, signal.query, None, str(error))
+        self._metrics.judged(verdict, self._clock.monotonic() - began)
+        return verdict

@@ -52,6 +52,22 @@ class Pages(Protocol):
 CRITICAL: Final = frozenset({AlertKind.ROLLING_BACK, AlertKind.UNRESOLVED, AlertKind.HALTED})
 """The kinds that wake somebody: devices are bad now. The others wait for the morning, and so does the rollout."""
 
+RUNBOOKS: Final = "https://backstay.dev/docs/runbooks"
+"""Where the runbooks of `docs/runbooks` are served, for whoever mirrors them nowhere else."""
+
+RUNBOOK: Final[Mapping[AlertKind, str]] = MappingProxyType(
+    {
+        AlertKind.ROLLING_BACK: "rolling-back",
+        AlertKind.ROLLED_BACK: "rolled-back",
+        AlertKind.UNRESOLVED: "unresolved",
+        AlertKind.HALTED: "halted",
+        AlertKind.BLOCKED: "blocked",
+        AlertKind.FROZEN: "frozen-version-requested",
+        AlertKind.PROVIDER_ERROR: "provider-error",
+    }
+)
+"""The file in `docs/runbooks`, without its `.md`, that says what to do about each kind."""
+
 _WORDS: Final[Mapping[AlertKind, tuple[str, str]]] = MappingProxyType(
     {
         AlertKind.ROLLING_BACK: (

@@ -1,1 +1,1 @@
-"""The page: a dashboard for people who would rather look. It reads, and changes nothing."""
+"""What people and Alertmanager reach of the operator by HTTP."""

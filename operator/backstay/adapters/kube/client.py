@@ -56,6 +56,26 @@ class Resource:
         return f"{root}{scope}/{self.plural}{tail}"
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a request is about: a collection, an object in it, or a part of that."""
+
+    resource: Resource
+    namespace: str | None
+    name: str | None = None
+    subresource: str | None = None
+
+    @property
+    def path(self) -> str:
+        """Its URL path."""
+        return self.resource.path(self.namespace, self.name, self.subresource)
+
+    @property
+    def kind(self) -> str:
+        """What it is, whichever object: `holds`, `releaseplans/status`."""
+        return "/".join(part for part in (self.resource.plural, self.subresource) if part)
+
+
 RELEASE_PLANS: Final = Resource("backstay.dev", "v1alpha1", "releaseplans")
 DEVICE_GROUPS: Final = Resource("backstay.dev", "v1alpha1", "devicegroups")
 HEALTH_RULES: Final = Resource("backstay.dev", "v1alpha1", "healthrules")
@@ -103,6 +123,15 @@ class WatchExpired(Unavailable):
     """The server no longer has the version that the watch asked for (410 Gone): list again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write that was tried: of what (`releaseplans/status`), how (`patch`), and what became of it."""
+
+    resource: str
+    verb: str
+    problem: BackstayError | None
+
+
 class Identity(Protocol):
     """Where the API server is, and as whom to speak to it: the official client's configuration, or a node's own."""
 
@@ -146,14 +175,16 @@ class KubeClient:
         field_manager: str,
         heard_date: Callable[[str | None], None] = lambda _: None,
         *,
+        wrote: Callable[[Write], None] = lambda _: None,
         dry_run: bool = False,
     ) -> None:
-        """Ask in a session; `heard_date` is told the header Date of each answer.
+        """Ask in a session; `heard_date` is told the header Date of each answer, `wrote` every write that was tried.
 
         With `dry_run` the server checks every write, admission included, and keeps none.
         """
         self._session = session
         self._heard_date = heard_date
+        self._wrote = wrote
         self._identity = identity
         self.host: Final[str] = str(identity.host).rstrip("/")
         self.field_manager: Final = field_manager
@@ -168,6 +199,7 @@ class KubeClient:
         *,
         field_manager: str = "backstay",
         heard_date: Callable[[str | None], None] = lambda _: None,
+        wrote: Callable[[Write], None] = lambda _: None,
         dry_run: bool = False,
     ) -> AsyncIterator["KubeClient"]:
         """Open a session with the identity in `kubeconfig`, or in the Pod's own service account when it is None.
@@ -184,6 +216,7 @@ class KubeClient:
             _tls(identity, kubeconfig),
             field_manager=field_manager,
             heard_date=heard_date,
+            wrote=wrote,
             dry_run=dry_run,
         )
         async with connected as client:
@@ -198,6 +231,7 @@ class KubeClient:
         *,
         field_manager: str = "backstay",
         heard_date: Callable[[str | None], None] = lambda _: None,
+        wrote: Callable[[Write], None] = lambda _: None,
         dry_run: bool = False,
     ) -> AsyncIterator["KubeClient"]:
         """Open a session with an identity that is known already."""
@@ -207,7 +241,7 @@ class KubeClient:
         async with aiohttp.ClientSession(
             connector=connector, timeout=timeout, read_bufsize=2**20, cookie_jar=aiohttp.DummyCookieJar()
         ) as session:
-            yield cls(session, identity, field_manager, heard_date, dry_run=dry_run)
+            yield cls(session, identity, field_manager, heard_date, wrote=wrote, dry_run=dry_run)
 
     async def credentials(self) -> Credentials:
         """What another library needs to speak to the same server as the same identity, with a token that is fresh."""
@@ -304,7 +338,7 @@ class KubeClient:
         Raises:
             Conflict: one of that name exists.
         """
-        return await self._json("POST", resource.path(namespace), self._of_writes, body)
+        return await self._write("create", "POST", Target(resource, namespace), self._of_writes, body)
 
     async def merge_patch(
         self,
@@ -320,8 +354,9 @@ class KubeClient:
         Raises:
             Conflict: the object is no longer at that resourceVersion.
         """
-        path = resource.path(namespace, name, subresource)
-        return await self._json("PATCH", path, self._of_writes, body, content_type="application/merge-patch+json")
+        target = Target(resource, namespace, name, subresource)
+        content_type = "application/merge-patch+json"
+        return await self._write("patch", "PATCH", target, self._of_writes, body, content_type=content_type)
 
     async def apply(
         self,
@@ -333,22 +368,44 @@ class KubeClient:
         subresource: str | None = None,
     ) -> Json:
         """Server-side apply as this client's field manager; it takes over the fields that it names."""
-        path = resource.path(namespace, name, subresource)
+        target = Target(resource, namespace, name, subresource)
         query = {**self._of_writes, "force": "true"}
-        return await self._json("PATCH", path, query, body, content_type="application/apply-patch+yaml")
+        return await self._write("apply", "PATCH", target, query, body, content_type="application/apply-patch+yaml")
 
     async def replace(self, resource: Resource, name: str, body: Json, namespace: str | None = None) -> Json:
         """Write the whole object at the resourceVersion it carries."""
-        return await self._json(
-            "PUT",
-            resource.path(namespace, name),
-            self._of_writes,
-            body,
-        )
+        return await self._write("update", "PUT", Target(resource, namespace, name), self._of_writes, body)
 
     async def delete(self, resource: Resource, name: str, namespace: str | None = None) -> None:
         """Delete one object."""
-        await self._json("DELETE", resource.path(namespace, name), self._dry_run)
+        await self._write("delete", "DELETE", Target(resource, namespace, name), self._dry_run)
+
+    async def delete_exactly(self, resource: Resource, name: str, namespace: str, *, uid: str, version: str) -> None:
+        """Delete one object if it is still the one that was read, and as it was read.
+
+        Raises:
+            Conflict: it has changed since, or is another one of that name.
+        """
+        body = {"preconditions": {"uid": uid, "resourceVersion": version}}
+        await self._write("delete", "DELETE", Target(resource, namespace, name), self._dry_run, body)
+
+    async def _write(
+        self,
+        verb: str,
+        method: str,
+        target: Target,
+        query: Mapping[str, str],
+        body: Json | None = None,
+        *,
+        content_type: str = "application/json",
+    ) -> Json:
+        try:
+            answer = await self._json(method, target.path, query, body, content_type=content_type)
+        except BackstayError as error:
+            self._wrote(Write(target.kind, verb, error))
+            raise
+        self._wrote(Write(target.kind, verb, None))
+        return answer
 
     async def _headers(self) -> dict[str, str]:
         settings = await self._identity.auth_settings()

@@ -61,6 +61,8 @@ class Leadership:
         self._interval = duration_seconds / 6
         self._renewed = float("-inf")
         self._lease: Json = {}
+        self.seen_holder: str | None = None
+        """Who held the Lease when it was last read; empty for nobody, None while it cannot be read."""
 
     def assert_held(self) -> None:
         """Make sure, without asking anybody, that no other operator can lead yet.
@@ -128,9 +130,12 @@ class Leadership:
 
     async def _read(self) -> Json | None:
         try:
-            return await self._client.get(LEASES, LEASE_NAME, self._namespace)
+            lease = await self._client.get(LEASES, LEASE_NAME, self._namespace)
         except NotFound:
+            self.seen_holder = ""
             return None
+        self.seen_holder = _Record.of(lease).holder
+        return lease
 
     async def _read_patiently(self, last: Json | None) -> Json | None:
         """The Lease, or what was last known of it while the server is away: a candidate outlives that."""
@@ -138,6 +143,7 @@ class Leadership:
             return await self._read()
         except Unavailable as error:
             log.warning("%s", error)
+            self.seen_holder = None
             return last
 
     async def _take(self, lease: Json | None, record: _Record | None) -> bool:
