@@ -22,6 +22,7 @@ COMMANDS = {
     "history": "Show how the last revisions of a plan ended.",
     "hold": "Stop changes: of some devices, of a version, or both.",
     "lift": "Lift a hold.",
+    "lint": "Check manifests without a cluster.",
     "operator": "Run the operator.",
     "pause": "Let nothing new start in a plan's name.",
     "plan": "Show whom a release would reach, before anything ships.",
