@@ -40,6 +40,8 @@ MACHINE = {
     "kmod": "modprobe",
     "grub-pc-bin": "/usr/lib/grub/i386-pc/boot.img",
 }
+# What only tests use: the shells that complete.
+TESTED = {"zsh": "zsh", "fish": "fish"}
 # What only benchmarks are compared with.
 COMPARED = {"nginx": "nginx"}
 # Debian starts these by itself at the next boot, and most of them listen on every interface.
@@ -75,7 +77,7 @@ def install(packages: tuple[str, ...], log: Path, report: Report) -> None:
     by_hand = f"apt-get install --no-install-recommends {' '.join(packages)}"
     services = [SERVICES[package] for package in packages if package in SERVICES]
     if shutil.which("apt-get") is None:
-        programs = ", ".join((PROGRAMS | MACHINE | COMPARED).get(package, package) for package in packages)
+        programs = ", ".join((PROGRAMS | MACHINE | TESTED | COMPARED).get(package, package) for package in packages)
         raise Refused(f"this machine lacks {programs}; on Debian 12 they come with: {by_hand}")
     if os.geteuid() != 0:
         raise Refused(_commands_for_a_person(by_hand, services))

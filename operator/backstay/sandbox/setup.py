@@ -43,7 +43,7 @@ def prepare(report: Report, *, for_tests: bool, for_benchmarks: bool = False, fo
     with (LOGS / "lock").open("w") as lock:
         # Two runs at once would install over each other.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        wanted = _packages(for_benchmarks=for_benchmarks, for_machines=for_machines)
+        wanted = _packages(for_tests=for_tests, for_benchmarks=for_benchmarks, for_machines=for_machines)
         packages.install(wanted, LOGS / "apt.log", report)
         _install_environment(report)
         go = install_go(PYTHON, report)
@@ -51,12 +51,13 @@ def prepare(report: Report, *, for_tests: bool, for_benchmarks: bool = False, fo
             module.build(go, report)
 
 
-def _packages(*, for_benchmarks: bool, for_machines: bool) -> tuple[str, ...]:
+def _packages(*, for_tests: bool, for_benchmarks: bool, for_machines: bool) -> tuple[str, ...]:
     # Debian packs this part of Python by itself.
     venv = () if PYTHON.exists() or importlib.util.find_spec("ensurepip") else ("python3-venv",)
     compared = packages.missing(packages.COMPARED) if for_benchmarks else ()
     booted = packages.missing(packages.MACHINE) if for_machines else ()
-    return (*venv, *packages.missing(), *booted, *compared)
+    tested = packages.missing(packages.TESTED) if for_tests else ()
+    return (*venv, *packages.missing(), *booted, *tested, *compared)
 
 
 def _install_environment(report: Report) -> None:
