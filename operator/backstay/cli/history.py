@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from backstay.cli import names
 from backstay.cli.caller import Caller, KubeconfigOption, NamespaceOption
 from backstay.cli.output import Output, OutputOption, show
 from backstay.core.planes import Plane
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def history(
-    plan: Annotated[str, typer.Argument(help="Name of the ReleasePlan.")],
+    plan: Annotated[str, typer.Argument(help="Name of the ReleasePlan.", autocompletion=names.plans)],
     namespace: NamespaceOption = None,
     kubeconfig: KubeconfigOption = None,
     output: OutputOption = Output.TEXT,

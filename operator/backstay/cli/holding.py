@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from backstay.cli import names
 from backstay.cli.caller import (
     Caller,
     DryRun,
@@ -16,6 +17,7 @@ from backstay.cli.caller import (
     YesOption,
     agreed,
 )
+from backstay.cli.program import program
 
 CONVICTION: Final = "backstay.dev/conviction"
 
@@ -23,8 +25,13 @@ CONVICTION: Final = "backstay.dev/conviction"
 def hold(
     reason: Annotated[str, typer.Option("--reason", "-r", help="Why, for the person who finds it at night.")],
     everything: Annotated[bool, typer.Option("--all", help="Stop every device of the namespace.")] = False,
-    group: Annotated[list[str] | None, typer.Option(help="Stop the devices of this DeviceGroup; repeatable.")] = None,
-    device: Annotated[list[str] | None, typer.Option(help="Stop this device; repeatable.")] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(help="Stop the devices of this DeviceGroup; repeatable.", autocompletion=names.groups),
+    ] = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="Stop this device; repeatable.", autocompletion=names.devices)
+    ] = None,
     customer: Annotated[str | None, typer.Option(help="Stop the devices with this label customer.")] = None,
     region: Annotated[str | None, typer.Option(help="Stop the devices with this label region.")] = None,
     site: Annotated[str | None, typer.Option(help="Stop the devices with this label site.")] = None,
@@ -79,7 +86,7 @@ def hold(
 
 
 def lift(
-    name: Annotated[str, typer.Argument(help="Name of the Hold.")],
+    name: Annotated[str, typer.Argument(help="Name of the Hold.", autocompletion=names.holds)],
     namespace: NamespaceOption = None,
     kubeconfig: KubeconfigOption = None,
     dry_run: DryRunOption = DryRun.NONE,
@@ -101,7 +108,7 @@ async def _held(document: dict[str, Any], caller: Caller) -> None:
     if caller.only_tries:
         print(f"hold {name} would be made (server dry run); nothing was stopped")
     else:
-        print(f"hold {name} stands; `backstay lift {name} -n {where}` lifts it")
+        print(f"hold {name} stands; `{program()} lift {name} -n {where}` lifts it")
 
 
 async def _lifted(name: str, caller: Caller, *, yes: bool) -> None:

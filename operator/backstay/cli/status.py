@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from backstay.cli import names
 from backstay.cli.caller import Caller, KubeconfigOption, NamespaceOption
 from backstay.cli.output import Output, OutputOption, list_of, show
 
@@ -25,7 +26,9 @@ NOT_WELL: Final = 3
 
 
 def status(
-    plan: Annotated[str | None, typer.Argument(help="Name of a ReleasePlan; without it every one.")] = None,
+    plan: Annotated[
+        str | None, typer.Argument(help="Name of a ReleasePlan; without it every one.", autocompletion=names.plans)
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Go on showing it until the plan has ended, or Ctrl-C.")
     ] = False,

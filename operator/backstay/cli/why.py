@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backstay.cli import names
 from backstay.cli.caller import KubeconfigOption, NamespaceOption, context_namespace, kubeconfig_of_caller
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def why(
-    name: Annotated[str, typer.Argument(help="Name of a ReleasePlan or an EdgeDevice.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of a ReleasePlan or an EdgeDevice.", autocompletion=names.plans_and_devices)
+    ],
     namespace: NamespaceOption = None,
     kubeconfig: KubeconfigOption = None,
 ) -> None:
