@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shlex
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import yaml
 from backstay.adapters.kube.client import HOLDS, RELEASE_PLANS, KubeClient
 from backstay.core.planes import Plane
 from backstay.sandbox import Sandbox
+from backstay.sandbox.build import kubernetes_binaries
 from tests.cluster.conftest import ROOT
 from tests.cluster.operator_stage import (
     BACKSTAY,
+    OLD,
     Devices,
     applied,
     cameras,
@@ -26,6 +29,7 @@ from tests.cluster.operator_stage import (
 from tests.cluster.test_admission import account, conviction
 from tests.guides import blocks
 
+KUBECTL = kubernetes_binaries() / "kubectl"
 RINGS = [ring("canary", size=1), ring("everyone", size="100%", approval="Manual")]
 
 
@@ -35,10 +39,12 @@ class Person:
     def __init__(self, kubeconfig: Path) -> None:
         self._kubeconfig = kubeconfig
 
-    async def says(self, *arguments: str) -> tuple[int, str]:
+    async def says(self, *arguments: str, program: Path = BACKSTAY) -> tuple[int, str]:
         """Run a command; its status, and all that it printed."""
+        path = f"{BACKSTAY.parent}:{os.environ['PATH']}"
         process = await asyncio.create_subprocess_exec(
-            *(BACKSTAY, *arguments, "--kubeconfig", str(self._kubeconfig)),
+            *(program, *arguments),
+            env={**os.environ, "PATH": path, "KUBECONFIG": str(self._kubeconfig)},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -46,9 +52,9 @@ class Person:
         said, _ = await process.communicate()
         return process.returncode or 0, said.decode()
 
-    async def does(self, *arguments: str) -> str:
+    async def does(self, *arguments: str, program: Path = BACKSTAY) -> str:
         """Run a command that has to succeed."""
-        status, said = await self.says(*arguments)
+        status, said = await self.says(*arguments, program=program)
         assert status == 0, said
         return said
 
@@ -97,7 +103,12 @@ async def test_person_steers_a_release_from_its_approval_to_its_rollback(
         assert "Approved: backstay-sandbox-admin approved ring everyone" in (
             said := await person.does("approve", "vision")
         ), said
-        await vision.reaches("Succeeded")
+        said = await person.does("backstay", "status", "vision", "--wait", "--timeout", "30s", program=KUBECTL)
+        assert "ring everyone" in said
+        assert "vision  Succeeded" in said
+        assert await person.does("status", "-o", "name") == "releaseplan.backstay.dev/vision\n"
+        said = await person.does("hold", "--version", "model=1.0.0", "-r", "try", "--dry-run=server")
+        assert f"model 1.0.0 is {model.content}" in said
 
         document = json.loads(await person.does("status", "vision", "-o", "json"))
         assert (document["kind"], document["status"]["phase"]) == ("ReleasePlan", "Succeeded")
@@ -110,7 +121,8 @@ async def test_person_steers_a_release_from_its_approval_to_its_rollback(
         assert (refused, "say --yes if you mean it" in words) == (1, True), words
         assert (await vision.status())["phase"] == "Succeeded"
         assert "RollbackAsked" in await person.does("rollback", "vision", "--yes")
-        await vision.reaches("RolledBack")
+        ended, shown = await person.says("status", "vision", "--wait", "-o", "name")
+        assert (ended, shown.splitlines()[-1]) == (3, "releaseplan.backstay.dev/vision"), shown
         ended, shown = await person.says("status", "vision", "--watch")
         assert (ended, "RolledBack" in shown) == (3, True), shown
     assert "RolledBack" in await person.does("history", "vision")
@@ -136,6 +148,46 @@ async def test_hold_stops_what_its_options_say_and_is_lifted_again(
     assert found["spec"]["inFlight"] == "Return"
 
 
+async def test_hold_finds_the_content_of_a_version_by_its_name(
+    sandbox: Sandbox, kube: KubeClient, namespace: str, tmp_path: Path, person: Person
+) -> None:
+    fleet = Devices(kube, namespace)
+    await fleet.create("cam-1", "cam-2", kind="camera")
+    said = await person.does("hold", "--version", "model=0.9.0", "-r", "it hangs", "--name", "old", "-o", "name")
+    assert said == "hold.backstay.dev/old\n"
+    (found,) = await kube.list(HOLDS, namespace)
+    assert found["spec"]["versions"] == [{"plane": "model", "digest": OLD[Plane.MODEL]}]
+
+    repacked = f"sha256:{'c' * 64}"
+    await fleet._report("cam-2", {"planes": {"model": {"running": repacked}}})
+    refused, said = await person.says("hold", "--version", "model=0.9.0", "-r", "it hangs")
+    assert (refused, "model 0.9.0 is the name of 2 contents" in said) == (1, True), said
+    assert f"model={OLD[Plane.MODEL]} (runs on 1 device)" in said
+    assert f"model={repacked} (runs on 1 device)" in said
+
+    config = await push(sandbox, tmp_path, Plane.CONFIG, "3.0.0")
+    await kube.create(RELEASE_PLANS, plan("vision", config), namespace)
+    said = await person.does("hold", "--version", "config=3.0.0", "-r", "not yet")
+    assert f"config 3.0.0 is {config.content}" in said
+
+
+async def test_tab_offers_what_there_is_in_the_cluster(kube: KubeClient, namespace: str, person: Person) -> None:
+    await kube.create(RELEASE_PLANS, plan_without_operator(), namespace)
+    await Devices(kube, namespace).create("cam-1")
+    await person.does("hold", "--all", "-r", "incident 7", "--name", "seven")
+    for words, offered in (
+        (("status", ""), "vision"),
+        (("why", "ca"), "cam-1\tesp32"),
+        (("lift", ""), "seven\tincident 7"),
+        (("devices", "--gateway", ""), "gw"),
+        (("status", "-n", namespace[:7]), namespace),
+        (("status", "-n", namespace, ""), "vision"),
+    ):
+        said = await person.does("__complete", "backstay", *words, program=KUBECTL)
+        assert offered in said.splitlines(), said
+        assert ":4" in said.splitlines()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -143,7 +195,8 @@ async def test_hold_stops_what_its_options_say_and_is_lifted_again(
         (("--all", "--device", "cam-1"), "exclude each other"),
         (("--device", "Cam 1"), "spec.scope.devices"),
         (("--version", "model"), "write KEY=VALUE"),
-        (("--version", "model=7.2.0"), "spec.versions"),
+        (("--version", "model=7.2.0"), "nothing in namespace"),
+        (("--version", "model=seven"), "spec.versions"),
         (("--version", f"camera=sha256:{'a' * 64}"), "spec.versions"),
         (("--all", "--for", "soon"), "write a duration"),
         (("--all", "--for", "0s"), "over already"),
@@ -193,7 +246,9 @@ async def test_request_is_said_to_stand_when_no_operator_answers(
     status = {"status": {"revision": "0ff0650b3c-1", "phase": "Pending"}}
     await kube.merge_patch(RELEASE_PLANS, "vision", status, namespace, subresource="status")
     refused, said = await person.says("retry", "vision", "--timeout", "0.5")
-    assert (refused, "the request stands" in said) == (1, True), said
+    assert (refused, "the request stands" in said) == (4, True), said
+    waited, said = await person.says("status", "vision", "--wait", "--timeout", "500ms")
+    assert (waited, "vision has not ended after 0.5 s" in said) == (4, True), said
     assert "asked: retry@0ff0650b3c-1" in await person.does("retry", "vision", "--timeout", "0")
 
 

@@ -42,7 +42,7 @@ DryRunOption = Annotated[
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether you mean it.")]
 
 
-def _seconds(text: str | float) -> float:
+def seconds(text: str | float) -> float:
     """How long somebody waits: a number of seconds, or a duration as Kubernetes writes it."""
     from pydantic import TypeAdapter, ValidationError
 
@@ -63,7 +63,7 @@ def _seconds(text: str | float) -> float:
 PatienceOption = Annotated[
     float,
     typer.Option(
-        "--timeout", parser=_seconds, metavar="DURATION", help="How long to wait for the answer; 0 does not wait."
+        "--timeout", parser=seconds, metavar="DURATION", help="How long to wait for the answer; 0 does not wait."
     ),
 ]
 

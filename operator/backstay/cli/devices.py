@@ -65,7 +65,13 @@ def devices(
         by_name = {one["metadata"]["name"]: one for one in documents if one["metadata"]["name"] in names}
         return list_of([by_name[device.metadata.name] for device in found])
 
-    show(output, document, lambda: _print_sets(found) if counts else _print(found, wide=output is Output.WIDE))
+    def text() -> None:
+        if counts:
+            _print_sets(found)
+        else:
+            _print(found, wide=output is Output.WIDE)
+
+    show(output, document, text, (f"edgedevice.backstay.dev/{device.metadata.name}" for device in found))
 
 
 async def _read(caller: Caller, selector: str | None, gateway: str | None) -> list[dict[str, Any]]:

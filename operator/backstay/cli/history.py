@@ -22,7 +22,7 @@ def history(
 ) -> None:
     """Show how the last revisions of a plan ended, and the one that runs; the latest first. Nothing is changed."""
     found = asyncio.run(_read(Caller(namespace, kubeconfig), plan))
-    show(output, lambda: _document(found), lambda: _print(found))
+    show(output, lambda: _document(found), lambda: _print(found), [f"releaseplan.backstay.dev/{plan}"])
 
 
 async def _read(caller: Caller, name: str) -> "ReleasePlan":

@@ -26,15 +26,21 @@ def lint(
 ) -> None:
     """Check manifests without a cluster, alone and together: what would be refused, and what is rarely meant.
 
-    Errors are what the API server or the operator would refuse. Each line is FILE:LINE:COLUMN: error: FIELD: why.
-    Ends with status 1 where there is an error, and with --strict where there is a warning.
+    Errors are what the API server or the operator would refuse. Each line is FILE:LINE:COLUMN: error: FIELD: why; with
+    -o name, the files that something was found in. Ends with status 1 where there is an error, and with --strict where
+    there is a warning.
     """
     from backstay.adapters.system_clock import SystemClock
     from backstay.lint.checking import check
     from backstay.lint.finding import Severity
 
     report = check(_texts(paths), SystemClock().now())
-    show(output, lambda: _document(report), lambda: _print(report))
+    show(
+        output,
+        lambda: _document(report),
+        lambda: _print(report),
+        dict.fromkeys(one.place.file for one in report.findings),
+    )
     if report.count(Severity.ERROR) or (strict and report.findings):
         raise typer.Exit(1)
 
