@@ -82,6 +82,7 @@ generated: setup
 	$(VENV)/python scripts/import_graph.py --check
 	$(VENV)/python scripts/state_diagram.py --check
 	$(VENV)/python scripts/argocd_cm.py --check
+	$(VENV)/python scripts/cli_reference.py --check
 
 format: setup
 	$(VENV)/ruff check --fix-only

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from backstay.cli.output import Output, OutputOption, show
+from backstay.cli.statuses import ExitStatus
 
 if TYPE_CHECKING:
     from backstay.lint.checking import Report
@@ -42,7 +43,7 @@ def lint(
         dict.fromkeys(one.place.file for one in report.findings),
     )
     if report.count(Severity.ERROR) or (strict and report.findings):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.FAILED)
 
 
 def _texts(paths: list[str]) -> Iterator[tuple[str, str]]:

@@ -6,15 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from backstay.cli.program import COMPLETION_VARIABLE, program, words_to_complete
+from backstay.cli.statuses import ExitStatus
 from backstay.errors import BackstayError, Unavailable
 
 if TYPE_CHECKING:
     import typer
-
-FAILED = 1
-UNAVAILABLE = 4
-"""A neighbour could not be reached, or did not answer in time: the same command may succeed later."""
-INTERRUPTED = 130
 
 COMMANDS = {
     "agent": "Run the agent of a Linux node, read its journal, and recover it.",
@@ -88,9 +84,9 @@ def main() -> None:
         errors = list(_leaves(group))
         for error in errors:
             print(f"error: {error}", file=sys.stderr)
-        sys.exit(UNAVAILABLE if all(isinstance(error, Unavailable) for error in errors) else FAILED)
+        sys.exit(_status(errors))
     except* KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(ExitStatus.INTERRUPTED)
 
 
 def complete(words: list[str]) -> None:
@@ -116,7 +112,13 @@ def _load(app: "typer.Typer", name: str, summary: str) -> None:
         app.add_typer(group, name=name, help=summary)
         return
     function: Callable[..., None] = getattr(module, name.replace("-", "_"))
-    app.command(name, help=summary)(function)
+    app.command(name, short_help=summary)(function)
+
+
+def _status(errors: list[BackstayError]) -> ExitStatus:
+    if all(isinstance(error, Unavailable) for error in errors):
+        return ExitStatus.UNAVAILABLE
+    return ExitStatus.FAILED
 
 
 def _leaves(group: BaseExceptionGroup[BackstayError]) -> Iterator[BackstayError]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -12,14 +11,12 @@ import typer
 
 from backstay.cli.caller import KubeconfigOption
 from backstay.cli.output import Output, OutputOption, show
+from backstay.cli.statuses import ExitStatus
 
 if TYPE_CHECKING:
     from backstay.simulate.rollout.documents import WrittenRelease
     from backstay.simulate.rollout.fleets import MadeFleet
     from backstay.simulate.rollout.preview import Preview
-
-WOULD_BE_REFUSED = 3
-"""As where a plan that is there is not well; 2 is a command that is written wrong."""
 
 
 def plan(
@@ -53,7 +50,7 @@ def plan(
         output, lambda: document, lambda: _print(release, made, seen), [f"releaseplan.backstay.dev/{release.plan.name}"]
     )
     if seen.refusals:
-        sys.exit(WOULD_BE_REFUSED)
+        raise typer.Exit(ExitStatus.NOT_WELL)
 
 
 async def _live(release: "WrittenRelease", kubeconfig: Path | None) -> "tuple[WrittenRelease, MadeFleet]":

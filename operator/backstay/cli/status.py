@@ -9,6 +9,7 @@ import typer
 from backstay.cli import names
 from backstay.cli.caller import Caller, KubeconfigOption, NamespaceOption, seconds
 from backstay.cli.output import PROGRAMS, Output, OutputOption, list_of, show
+from backstay.cli.statuses import ExitStatus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -21,8 +22,6 @@ BAR_CELLS: Final = 20
 REFRESH_SECONDS: Final = 1.0
 ENDED_BADLY: Final = frozenset({"RolledBack", "Unresolved", "Halted"})
 ENDED: Final = ENDED_BADLY | {"Succeeded", "Superseded"}
-NOT_WELL: Final = 3
-"""The status that the command ends with where a plan went back, halted, is refused, or waits for a person."""
 
 
 def status(
@@ -63,7 +62,7 @@ def status(
         asyncio.run(waited(caller, plan, patience, quiet=output in PROGRAMS))
     found = asyncio.run(_watched(caller, plan) if watch else _once(caller, plan, output))
     if any(map(is_unwell, found)):
-        raise typer.Exit(NOT_WELL)
+        raise typer.Exit(ExitStatus.NOT_WELL)
 
 
 async def _once(caller: Caller, name: str | None, output: Output) -> "list[ReleasePlan]":
