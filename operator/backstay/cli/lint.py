@@ -1,5 +1,6 @@
 """`backstay lint`: says what is wrong with manifests before anybody applies them. It needs no cluster."""
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from backstay.lint.finding import Finding
 
 STANDARD_INPUT: Final = "-"
+CLASSES: Final = ("esp32", "rk3566")
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 
 
@@ -22,6 +24,20 @@ def lint(
     paths: Annotated[
         list[str], typer.Argument(metavar="PATH...", help="Files, folders with all that is in them, or - for stdin.")
     ],
+    registry: Annotated[
+        bool, typer.Option("--registry", help="Also ask the registry whether artifacts are there, and what they are.")
+    ] = False,
+    keys: Annotated[
+        Path | None, typer.Option(help="With --registry: directory of the public keys that may sign artifacts.")
+    ] = None,
+    device_class: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--class",
+            help="With --registry: a device class to look for; repeatable. Without it those of the EdgeDevices here, "
+            "or every one.",
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
@@ -36,6 +52,8 @@ def lint(
     from backstay.lint.finding import Severity
 
     report = check(_texts(paths), SystemClock().now())
+    if registry:
+        asyncio.run(_ask_registry(report, keys, tuple(device_class or ())))
     show(
         output,
         lambda: _document(report),
@@ -44,6 +62,25 @@ def lint(
     )
     if report.count(Severity.ERROR) or (strict and report.findings):
         raise typer.Exit(ExitStatus.FAILED)
+
+
+async def _ask_registry(report: "Report", keys: Path | None, classes: tuple[str, ...]) -> None:
+    import aiohttp
+
+    from backstay.adapters.oci.public_keys import load_keys
+    from backstay.adapters.oci.registry import OciRegistry
+    from backstay.adapters.oci.transport import Transport
+    from backstay.adapters.oci.verify import verifier_with
+    from backstay.api import EdgeDevice
+    from backstay.lint.artifacts import Asked, look_at_artifacts
+
+    devices = (one.resource for one in report.objects if isinstance(one.resource, EdgeDevice))
+    classes = classes or tuple(sorted({device.spec.device_class for device in devices})) or CLASSES
+    async with aiohttp.ClientSession() as session:
+        transport = Transport(session)
+        registry = OciRegistry(transport)
+        verifier = verifier_with(load_keys(keys) if keys else {}, transport, registry)
+        await look_at_artifacts(report.objects, Asked(registry, verifier, classes))
 
 
 def _texts(paths: list[str]) -> Iterator[tuple[str, str]]:

@@ -14,12 +14,18 @@ from backstay.lint.validity import Checked, kind_of
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found, in the order of the files."""
+    """What was found; more can be noted with its objects afterwards."""
 
-    findings: tuple[Finding, ...]
+    unreadable: tuple[Finding, ...]
+    """What is none of our objects, and would have to be."""
     objects: tuple[Checked, ...]
     others: int
     """How many documents are of other kinds, which nothing was looked at of."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings, in the order of the files."""
+        return tuple(sorted((*self.unreadable, *(found for one in self.objects for found in one.findings))))
 
     def count(self, severity: Severity) -> int:
         """How many findings there are of a severity."""
@@ -39,8 +45,7 @@ def check(texts: Iterable[tuple[str, str]], now: datetime) -> Report:
             elif isinstance(kind, Finding):
                 findings.append(kind)
     look_together(tuple(objects))
-    findings.extend(found for one in objects for found in one.findings)
-    return Report(tuple(sorted(findings)), tuple(objects), others)
+    return Report(tuple(findings), tuple(objects), others)
 
 
 def _checked(written: Written, kind: type[Resource], now: datetime) -> Checked:

@@ -71,8 +71,8 @@ def _find_twins(every: Iterable[Checked]) -> None:
 def _look_at_plan(one: Checked, plan: ReleasePlan, neighbours: Neighbours) -> None:
     _look_for(one, ("spec", "groups"), plan.spec.groups, DeviceGroup, neighbours)
     _look_for(one, ("spec", "health"), plan.spec.health, HealthRule, neighbours)
-    for plane, why in _contradictions(plan):
-        one.error(("spec", "versions", plane), why)
+    for plane, why in contradictions(_written(plan)):
+        one.error(("spec", "versions", plane), f"the plan contradicts itself: {why}")
     found = neighbours.named(HealthRule, one)
     for name in plan.spec.health:
         if name in found:
@@ -88,16 +88,22 @@ def _look_for(one: Checked, path: Path, names: Iterable[str], kind: type[Resourc
             one.warn((*path, index), f"no {kind.kind_name()} {name} is among these files{meant}")
 
 
-def _contradictions(plan: ReleasePlan) -> Iterator[tuple[Plane, str]]:
-    """What the plan's versions demand of each other and do not give."""
-    versions = plan.spec.versions.by_plane()
-    target = {
+def _written(plan: ReleasePlan) -> dict[Plane, Release]:
+    """The plan's versions with what the plan itself demands for them."""
+    return {
         plane: tightened(Release(plane, one.version, ContentDigest(one.artifact)), one)
-        for plane, one in versions.items()
+        for plane, one in plan.spec.versions.by_plane().items()
     }
-    for found in unmet_requirements(VersionSet.of(target)):
-        if found.requirement.plane in target:
-            yield found.release.plane, f"the plan contradicts itself: {found}"
+
+
+def contradictions(releases: Mapping[Plane, Release]) -> Iterator[tuple[Plane, str]]:
+    """What versions that are to run together demand of each other and do not give."""
+    for found in unmet_requirements(VersionSet.of(releases)):
+        if found.requirement.plane in releases:
+            yield (
+                found.release.plane,
+                f"{found.release} requires {found.requirement}, and beside it comes {found.found}",
+            )
 
 
 def _look_at_rule(one: Checked, plan: ReleasePlan, rule: HealthRule) -> None:
