@@ -83,6 +83,7 @@ generated: setup
 	$(VENV)/python scripts/state_diagram.py --check
 	$(VENV)/python scripts/argocd_cm.py --check
 	$(VENV)/python scripts/cli_reference.py --check
+	$(VENV)/python scripts/grafana_dashboards.py --check
 
 format: setup
 	$(VENV)/ruff check --fix-only
