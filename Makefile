@@ -90,6 +90,8 @@ generated: setup
 	$(VENV)/python scripts/argocd_cm.py --check
 	$(VENV)/python scripts/chart.py --check
 	$(VENV)/python scripts/prometheus_rule.py --check
+	$(VENV)/python scripts/cli_reference.py --check
+	$(VENV)/python scripts/grafana_dashboards.py --check
 
 format: setup
 	$(VENV)/ruff check --fix-only

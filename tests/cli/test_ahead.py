@@ -27,9 +27,9 @@ def test_plan_prints_rings_paths_and_how_long_it_takes(tmp_path: Path) -> None:
         assert words in done.stdout
 
 
-def test_plan_ends_with_status_2_when_it_would_be_refused(tmp_path: Path) -> None:
+def test_plan_ends_with_status_3_when_it_would_be_refused(tmp_path: Path) -> None:
     done = run("plan", written(tmp_path, PLAN.replace("min: 2,", "min: 60,")), "--fleet", "50", "-o", "json")
-    assert done.returncode == 2
+    assert done.returncode == 3
     assert "its gate needs 60" in json.loads(done.stdout)["refusals"][0]
 
 

@@ -52,32 +52,34 @@ def test_command_that_does_not_exist_is_refused_by_name():
 
 
 @pytest.mark.parametrize(
-    ("raised", "lines"),
+    ("raised", "lines", "status"),
     [
-        ("Refused('the plan has no rings')", ["error: the plan has no rings"]),
+        ("Refused('the plan has no rings')", ["error: the plan has no rings"], 1),
+        ("Unavailable('nobody answers')", ["error: nobody answers"], 4),
         (
             "ExceptionGroup('tasks', [Refused('one'), ExceptionGroup('more', [Unavailable('two')])])",
             ["error: one", "error: two"],
+            1,
         ),
     ],
 )
-def test_error_is_one_line_when_it_is_ours(raised: str, lines: list[str]):
+def test_error_is_one_line_and_a_status_when_it_is_ours(raised: str, lines: list[str], status: int):
     failing = f"""
 from backstay.errors import Refused, Unavailable
 def fail(arguments):
     raise {raised}
-main.application = lambda arguments: lambda: fail(arguments)
+main.application = lambda arguments: lambda **_: fail(arguments)
 """
 
     answer = backstay(before=failing)
 
-    assert answer.returncode == 1
+    assert answer.returncode == status
     assert answer.stderr.splitlines() == lines
 
 
 def test_status_is_that_of_an_interrupt_when_control_c_was_pressed():
     interrupted = """
-def fail():
+def fail(**_):
     raise KeyboardInterrupt
 main.application = lambda arguments: fail
 """

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
 
 from backstay.errors import Refused
 
@@ -15,8 +16,25 @@ Document = dict[str, Any]
 """A resource as JSON: what the API server sends and what a person writes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one field of a document."""
+
+    location: tuple[int | str, ...]
+    """Where, step by step; of a value that may be of several types, the last step names the type that was tried."""
+    message: str
+    is_unknown: bool = False
+    """Whether there is no such field at all."""
+    is_missing: bool = False
+    """Whether the field would have to be there."""
+
+
 class InvalidDocument(Refused):
     """A document is not what its kind demands; the message names each field."""
+
+    def __init__(self, message: str, faults: tuple[Fault, ...] = ()) -> None:
+        super().__init__(message)
+        self.faults = faults
 
 
 class ApiModel(BaseModel):
@@ -41,7 +59,8 @@ class ApiModel(BaseModel):
         try:
             return cls.model_validate(document, by_alias=True, by_name=False)
         except ValidationError as error:
-            raise InvalidDocument(_in_words(cls, document, error)) from error
+            faults = tuple(map(_fault, error.errors()))
+            raise InvalidDocument(_in_words(cls, document, faults), faults) from error
 
     def to_document(self) -> Document:
         """Write the model as JSON; what is not set is left out."""
@@ -119,15 +138,17 @@ class Resource(Written):
         return cls.__name__
 
 
-def _in_words(model: type[ApiModel], document: Document, error: ValidationError) -> str:
+def _in_words(model: type[ApiModel], document: Document, faults: tuple[Fault, ...]) -> str:
     metadata = document.get("metadata")
     name = metadata.get("name", "") if isinstance(metadata, dict) else ""
-    faults = "; ".join(f"{field_path(fault['loc'])}: {_fault(fault['type'], fault['msg'])}" for fault in error.errors())
-    return f"{model.__name__} {name or '(no name)'} is not valid: {faults}"
+    told = "; ".join(f"{field_path(fault.location)}: {fault.message}" for fault in faults)
+    return f"{model.__name__} {name or '(no name)'} is not valid: {told}"
 
 
-def _fault(kind: str, message: str) -> str:
-    return "unknown field" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
+def _fault(error: ErrorDetails) -> Fault:
+    unknown, missing = error["type"] == "extra_forbidden", error["type"] == "missing"
+    message = "unknown field" if unknown else error["msg"].removeprefix("Value error, ")
+    return Fault(error["loc"], message, is_unknown=unknown, is_missing=missing)
 
 
 def field_path(location: tuple[int | str, ...]) -> str:

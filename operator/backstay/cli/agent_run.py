@@ -47,10 +47,10 @@ class FirmwareKind(StrEnum):
 
 def main(arguments: Sequence[str]) -> None:
     """Run until ended by SIGTERM or Ctrl-C."""
-    parser = _parser()
-    asked = parser.parse_args(arguments)
+    options = parser()
+    asked = options.parse_args(arguments)
     if asked.firmware is FirmwareKind.POD and not asked.pod:
-        parser.error("--firmware pod needs the name of the Pod: --pod NAME")
+        options.error("--firmware pod needs the name of the Pod: --pod NAME")
     write_log(asked.log_format, logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     commander = read_commander(asked.commander)
     always_about(namespace=commander.namespace, device=commander.name)
@@ -80,53 +80,54 @@ async def _until_ended(settings: Settings, kubeconfig: Path, server: str | None)
         logging.getLogger(__name__).info("the agent ended")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """All options, with what each is for."""
+    options = argparse.ArgumentParser(
         prog="backstay agent run",
         description="Follow the node's EdgeDevice until ended by SIGTERM or Ctrl-C.",
         allow_abbrev=False,
     )
     text = "Root-owned file with NAMESPACE/NAME of the one EdgeDevice that commands this node. [default: %(default)s]"
-    parser.add_argument("--commander", type=Path, metavar="PATH", default=COMMANDER, help=text)
-    parser.add_argument("--node", metavar="NAME", help="The node's own name. Absent: as its certificate says.")
+    options.add_argument("--commander", type=Path, metavar="PATH", default=COMMANDER, help=text)
+    options.add_argument("--node", metavar="NAME", help="The node's own name. Absent: as its certificate says.")
     text = "The kubelet's kubeconfig, whose identity the agent has. [default: %(default)s]"
-    parser.add_argument("--kubeconfig", type=Path, metavar="PATH", default=KUBECONFIG, help=text)
+    options.add_argument("--kubeconfig", type=Path, metavar="PATH", default=KUBECONFIG, help=text)
     text = "URL of the API server. Absent: the kubeconfig's, on K3s a local balancer."
-    parser.add_argument("--server", metavar="URL", help=text)
+    options.add_argument("--server", metavar="URL", help=text)
     text = "What the node's firmware is: a static Pod, a program, the whole system, or none. [default: %(default)s]"
-    parser.add_argument(
+    options.add_argument(
         "--firmware", type=FirmwareKind, choices=tuple(FirmwareKind), default=FirmwareKind.NONE, help=text
     )
     text = "With --firmware pod: the kubelet's directory of static Pods. [default: %(default)s]"
-    parser.add_argument("--manifests", type=Path, metavar="PATH", default=MANIFESTS, help=text)
+    options.add_argument("--manifests", type=Path, metavar="PATH", default=MANIFESTS, help=text)
     text = "With --firmware pod: the name of the one Pod that is changed."
-    parser.add_argument("--pod", metavar="NAME", help=text)
+    options.add_argument("--pod", metavar="NAME", help=text)
     text = "With --firmware pod: where the kubelet says how it is; while it is not well, nothing begins."
-    parser.add_argument("--kubelet", metavar="URL", default=HEALTHZ, help=f"{text} [default: %(default)s]")
+    options.add_argument("--kubelet", metavar="URL", default=HEALTHZ, help=f"{text} [default: %(default)s]")
     text = "With --firmware pod: containerd's client, to keep images of the fallback; empty: nothing keeps them."
-    parser.add_argument("--ctr", type=shlex.split, metavar="COMMAND", default=CTR, help=f"{text} [default: {CTR}]")
+    options.add_argument("--ctr", type=shlex.split, metavar="COMMAND", default=CTR, help=f"{text} [default: {CTR}]")
     text = "With --firmware system: the `bootloader=` of RAUC's system.conf. [default: %(default)s]"
     kinds = tuple(Bootloader)
-    parser.add_argument("--bootloader", type=Bootloader, choices=kinds, default=Bootloader.UBOOT, help=text)
+    options.add_argument("--bootloader", type=Bootloader, choices=kinds, default=Bootloader.UBOOT, help=text)
     text = "With --bootloader grub: the `grubenv=` of RAUC's system.conf. [default: %(default)s]"
-    parser.add_argument("--grubenv", type=Path, metavar="PATH", default=GRUBENV, help=text)
+    options.add_argument("--grubenv", type=Path, metavar="PATH", default=GRUBENV, help=text)
     text = "Where the agent keeps its journal, artifacts, models and configs. [default: %(default)s]"
-    parser.add_argument("--data", type=Path, metavar="PATH", default=DATA, help=text)
+    options.add_argument("--data", type=Path, metavar="PATH", default=DATA, help=text)
     text = "Directory of public keys that must have signed artifacts."
-    parser.add_argument("--keys", type=Path, metavar="PATH", help=text)
+    options.add_argument("--keys", type=Path, metavar="PATH", help=text)
     text = "Disk to keep free, by deleting what is only retained; of a small disk 5 %%. [default: %(default)s]"
-    parser.add_argument("--headroom", type=_bytes, metavar="BYTES", default="512Mi", help=text)
+    options.add_argument("--headroom", type=_bytes, metavar="BYTES", default="512Mi", help=text)
     text = "While this file is there, the node is in safe mode; only root may write where it is. [default: %(default)s]"
-    parser.add_argument("--safe-mode-file", type=Path, metavar="PATH", default=FILE, help=text)
+    options.add_argument("--safe-mode-file", type=Path, metavar="PATH", default=FILE, help=text)
     text = "Where the inference server speaks the Open Inference Protocol v2. [default: %(default)s]"
-    parser.add_argument("--inference-url", metavar="URL", default="http://127.0.0.1:8080", help=text)
+    options.add_argument("--inference-url", metavar="URL", default="http://127.0.0.1:8080", help=text)
     text = "Silent for so long, the node counts as away; three times as often it is heard. [default: %(default)s]"
-    parser.add_argument("--lease-seconds", type=_lease_seconds, metavar="SECONDS", default=120, help=text)
+    options.add_argument("--lease-seconds", type=_lease_seconds, metavar="SECONDS", default=120, help=text)
     text = "Answer Prometheus at HOST:PORT. Absent: nowhere."
-    parser.add_argument("--metrics-listen", type=_address, metavar="HOST:PORT", help=text)
+    options.add_argument("--metrics-listen", type=_address, metavar="HOST:PORT", help=text)
     text = "How the log is written to standard error. [default: %(default)s]"
-    parser.add_argument("--log-format", type=LogFormat, choices=tuple(LogFormat), default=LogFormat.TEXT, help=text)
-    return parser
+    options.add_argument("--log-format", type=LogFormat, choices=tuple(LogFormat), default=LogFormat.TEXT, help=text)
+    return options
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from backstay.cli import names
 from backstay.cli.caller import (
     Caller,
     DryRun,
     DryRunOption,
     KubeconfigOption,
     NamespaceOption,
+    PatienceOption,
     YesOption,
     agreed,
 )
+from backstay.cli.program import program
 
 if TYPE_CHECKING:
     from backstay.adapters.kube.client import KubeClient
@@ -28,15 +31,15 @@ if TYPE_CHECKING:
 REFUSED: Final = "RequestRefused"
 POLL_SECONDS: Final = 0.3
 
-PlanArgument = Annotated[str, typer.Argument(help="Name of the ReleasePlan.")]
-PatienceOption = Annotated[
-    float, typer.Option("--timeout", help="Seconds to wait for the operator's answer; 0 does not wait.", min=0.0)
-]
+PlanArgument = Annotated[str, typer.Argument(help="Name of the ReleasePlan.", autocompletion=names.plans)]
 
 
 def approve(
     plan: PlanArgument,
-    ring: Annotated[str | None, typer.Argument(help="The ring that may start; without it the one that waits.")] = None,
+    ring: Annotated[
+        str | None,
+        typer.Argument(help="The ring that may start; without it the one that waits.", autocompletion=names.rings),
+    ] = None,
     namespace: NamespaceOption = None,
     kubeconfig: KubeconfigOption = None,
     dry_run: DryRunOption = DryRun.NONE,
@@ -130,7 +133,7 @@ async def _resumed(name: str, caller: Caller, patience: float) -> None:
         elif plan.status.phase is RevisionPhase.HALTED:
             await _ask_and_wait(kube, namespace, plan, Verb.RESUME, None, patience)
         elif not plan.spec.paused:
-            words = f"`backstay why {name} -n {namespace}` says what it waits for"
+            words = f"`{program()} why {name} -n {namespace}` says what it waits for"
             raise Refused(f"{name} is neither paused nor halted; {words}")
 
 
@@ -140,7 +143,7 @@ async def _paused(name: str, caller: Caller) -> None:
     if caller.only_tries:
         print(f"{name} would be paused (server dry run); it goes on")
     else:
-        print(f"{name} is paused; `backstay resume {name} -n {namespace}` lets it go on")
+        print(f"{name} is paused; `{program()} resume {name} -n {namespace}` lets it go on")
 
 
 async def _pause(kube: "KubeClient", namespace: str, name: str, *, paused: bool) -> None:
@@ -167,7 +170,7 @@ async def _ask(kube: "KubeClient", namespace: str, plan: "ReleasePlan", verb: "V
 
     name, revision = plan.metadata.name, plan.status.revision
     if not revision:
-        raise Refused(f"{name} has no revision yet; `backstay why {name} -n {namespace}` says why")
+        raise Refused(f"{name} has no revision yet; `{program()} why {name} -n {namespace}` says why")
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     caller = (await kube.create(SELF_SUBJECT_REVIEWS, review))["status"]["userInfo"]["username"]
     nonce = f"{int(time.time())}-{secrets.token_hex(3)}"

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from backstay.cli import names
+
 if TYPE_CHECKING:
     from backstay.adapters.kube.client import KubeClient
 
@@ -24,7 +26,12 @@ class DryRun(StrEnum):
 
 NamespaceOption = Annotated[
     str | None,
-    typer.Option("--namespace", "-n", help="Namespace to work in; without it the kubeconfig's, or default."),
+    typer.Option(
+        "--namespace",
+        "-n",
+        help="Namespace to work in; without it the kubeconfig's, or default.",
+        autocompletion=names.namespaces,
+    ),
 ]
 KubeconfigOption = Annotated[
     Path | None, typer.Option(help="Identity to use; without it $KUBECONFIG, or ~/.kube/config.")
@@ -33,6 +40,32 @@ DryRunOption = Annotated[
     DryRun, typer.Option("--dry-run", help="With server, the API server checks it all, and nothing is changed.")
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether you mean it.")]
+
+
+def seconds(text: str | float) -> float:
+    """How long somebody waits: a number of seconds, or a duration as Kubernetes writes it."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from backstay.api.durations import parse_duration
+    from backstay.api.scalars import Duration
+
+    try:
+        return max(float(text), 0.0)
+    except ValueError:
+        pass
+    try:
+        return parse_duration(TypeAdapter(Duration).validate_python(text)).total_seconds()
+    except ValidationError as error:
+        message = f"{text} is neither a number of seconds nor a duration such as 90s or 10m"
+        raise typer.BadParameter(message) from error
+
+
+PatienceOption = Annotated[
+    float,
+    typer.Option(
+        "--timeout", parser=seconds, metavar="DURATION", help="How long to wait for the answer; 0 does not wait."
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)

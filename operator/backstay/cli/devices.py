@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from backstay.cli import names
 from backstay.cli.caller import Caller, KubeconfigOption, NamespaceOption
 from backstay.cli.output import Output, OutputOption, list_of, show
 from backstay.core.planes import Plane
@@ -33,7 +34,9 @@ def devices(
     selector: Annotated[
         str | None, typer.Option("--selector", "-l", help="Only devices with these labels, in kubectl's words.")
     ] = None,
-    gateway: Annotated[str | None, typer.Option(help="Only devices behind this gateway.")] = None,
+    gateway: Annotated[
+        str | None, typer.Option(help="Only devices behind this gateway.", autocompletion=names.gateways)
+    ] = None,
     running: Annotated[list[str] | None, typer.Option(help="Only devices that run PLANE=VERSION; repeatable.")] = None,
     not_ready: Annotated[bool, typer.Option("--not-ready", help="Only devices that are not Ready.")] = False,
     sort: Annotated[Order, typer.Option(help="By which column.")] = Order.NAME,
@@ -62,7 +65,13 @@ def devices(
         by_name = {one["metadata"]["name"]: one for one in documents if one["metadata"]["name"] in names}
         return list_of([by_name[device.metadata.name] for device in found])
 
-    show(output, document, lambda: _print_sets(found) if counts else _print(found, wide=output is Output.WIDE))
+    def text() -> None:
+        if counts:
+            _print_sets(found)
+        else:
+            _print(found, wide=output is Output.WIDE)
+
+    show(output, document, text, (f"edgedevice.backstay.dev/{device.metadata.name}" for device in found))
 
 
 async def _read(caller: Caller, selector: str | None, gateway: str | None) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from backstay.cli import names
 from backstay.cli.caller import Caller, KubeconfigOption, NamespaceOption
 from backstay.cli.output import Output, OutputOption, show
 from backstay.core.planes import Plane
@@ -14,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def history(
-    plan: Annotated[str, typer.Argument(help="Name of the ReleasePlan.")],
+    plan: Annotated[str, typer.Argument(help="Name of the ReleasePlan.", autocompletion=names.plans)],
     namespace: NamespaceOption = None,
     kubeconfig: KubeconfigOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Show how the last revisions of a plan ended, and the one that runs; the latest first. Nothing is changed."""
     found = asyncio.run(_read(Caller(namespace, kubeconfig), plan))
-    show(output, lambda: _document(found), lambda: _print(found))
+    show(output, lambda: _document(found), lambda: _print(found), [f"releaseplan.backstay.dev/{plan}"])
 
 
 async def _read(caller: Caller, name: str) -> "ReleasePlan":

@@ -3,10 +3,11 @@
 import asyncio
 import secrets
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from backstay.cli import names
 from backstay.cli.caller import (
     Caller,
     DryRun,
@@ -16,15 +17,27 @@ from backstay.cli.caller import (
     YesOption,
     agreed,
 )
+from backstay.cli.output import Output, OutputOption, show
+from backstay.cli.program import program
+from backstay.core.planes import Plane
+
+if TYPE_CHECKING:
+    from backstay.adapters.kube.client import KubeClient
 
 CONVICTION: Final = "backstay.dev/conviction"
+_SOME_DIGEST: Final = f"sha256:{'0' * 64}"
 
 
 def hold(
     reason: Annotated[str, typer.Option("--reason", "-r", help="Why, for the person who finds it at night.")],
     everything: Annotated[bool, typer.Option("--all", help="Stop every device of the namespace.")] = False,
-    group: Annotated[list[str] | None, typer.Option(help="Stop the devices of this DeviceGroup; repeatable.")] = None,
-    device: Annotated[list[str] | None, typer.Option(help="Stop this device; repeatable.")] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(help="Stop the devices of this DeviceGroup; repeatable.", autocompletion=names.groups),
+    ] = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="Stop this device; repeatable.", autocompletion=names.devices)
+    ] = None,
     customer: Annotated[str | None, typer.Option(help="Stop the devices with this label customer.")] = None,
     region: Annotated[str | None, typer.Option(help="Stop the devices with this label region.")] = None,
     site: Annotated[str | None, typer.Option(help="Stop the devices with this label site.")] = None,
@@ -34,7 +47,10 @@ def hold(
     ] = None,
     version: Annotated[
         list[str] | None,
-        typer.Option(help="Let nobody install PLANE=sha256:… (the content's digest); repeatable."),
+        typer.Option(
+            help="Let nobody install PLANE=VERSION, or where that is not enough PLANE=sha256:… (the content's); "
+            "repeatable."
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the Hold; without it one is made up.")] = None,
     lasts: Annotated[str | None, typer.Option("--for", help="How long, such as 2h; without it until lifted.")] = None,
@@ -44,6 +60,7 @@ def hold(
     namespace: NamespaceOption = None,
     kubeconfig: KubeconfigOption = None,
     dry_run: DryRunOption = DryRun.NONE,
+    output: OutputOption = Output.TEXT,
 ) -> None:
     """Stop changes: of some devices, of a version, or both. No device is kept from going back.
 
@@ -75,11 +92,12 @@ def hold(
     spec |= ({"versions": versions} if versions else {}) | ({"inFlight": "Return"} if back else {})
     if lasts is not None:
         spec["until"] = _end(SystemClock().now(), lasts)
-    asyncio.run(_held(_document(name or f"hold-{secrets.token_hex(3)}", spec), Caller(namespace, kubeconfig, dry_run)))
+    document = _document(name or f"hold-{secrets.token_hex(3)}", spec)
+    asyncio.run(_held(document, Caller(namespace, kubeconfig, dry_run), output))
 
 
 def lift(
-    name: Annotated[str, typer.Argument(help="Name of the Hold.")],
+    name: Annotated[str, typer.Argument(help="Name of the Hold.", autocompletion=names.holds)],
     namespace: NamespaceOption = None,
     kubeconfig: KubeconfigOption = None,
     dry_run: DryRunOption = DryRun.NONE,
@@ -92,16 +110,36 @@ def lift(
     asyncio.run(_lifted(name, Caller(namespace, kubeconfig, dry_run), yes=yes))
 
 
-async def _held(document: dict[str, Any], caller: Caller) -> None:
+async def _held(document: dict[str, Any], caller: Caller, output: Output) -> None:
     from backstay.adapters.kube.client import HOLDS
 
     async with caller.connected() as (kube, where):
-        await kube.create(HOLDS, document, where)
+        told = [await _named(kube, where, one) for one in document["spec"].get("versions", ())]
+        made = await kube.create(HOLDS, document, where)
     name = document["metadata"]["name"]
-    if caller.only_tries:
-        print(f"hold {name} would be made (server dry run); nothing was stopped")
-    else:
-        print(f"hold {name} stands; `backstay lift {name} -n {where}` lifts it")
+
+    def text() -> None:
+        for line in filter(None, told):
+            print(line)
+        if caller.only_tries:
+            print(f"hold {name} would be made (server dry run); nothing was stopped")
+        else:
+            print(f"hold {name} stands; `{program()} lift {name} -n {where}` lifts it")
+
+    show(output, lambda: made, text, [f"hold.backstay.dev/{name}"])
+
+
+async def _named(kube: "KubeClient", namespace: str, version: dict[str, str]) -> str:
+    """Put the digest in the place of a version's name; what is told of it."""
+    from semver import Version
+
+    from backstay.cli.versions import content_of
+
+    plane, name = version["plane"], version["digest"]
+    if plane not in set(Plane) or not Version.is_valid(name):
+        return ""
+    version["digest"] = await content_of(kube, namespace, Plane(plane), name)
+    return f"{plane} {name} is {version['digest']}"
 
 
 async def _lifted(name: str, caller: Caller, *, yes: bool) -> None:
@@ -120,15 +158,20 @@ async def _lifted(name: str, caller: Caller, *, yes: bool) -> None:
 
 
 def _document(name: str, spec: dict[str, Any]) -> dict[str, Any]:
-    """The hold with just what was said, checked before the API server is asked.
+    """The hold with just what was said, checked as far as no cluster is needed for it.
 
     Raises:
         InvalidDocument: naming the field.
     """
+    from semver import Version
+
     from backstay.api.hold import Hold
 
     document = {"apiVersion": "backstay.dev/v1alpha1", "kind": "Hold", "metadata": {"name": name}, "spec": spec}
-    Hold.from_document(document)
+    by_digest = [
+        one | {"digest": _SOME_DIGEST} if Version.is_valid(one["digest"]) else one for one in spec.get("versions", ())
+    ]
+    Hold.from_document(document | {"spec": spec | ({"versions": by_digest} if by_digest else {})})
     return document
 
 

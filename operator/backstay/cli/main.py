@@ -5,24 +5,25 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from backstay.errors import BackstayError
+from backstay.cli.program import COMPLETION_VARIABLE, program, words_to_complete
+from backstay.cli.statuses import ExitStatus
+from backstay.errors import BackstayError, Unavailable
 from backstay.logs import last_words
 
 if TYPE_CHECKING:
     import typer
 
-FAILED = 1
-INTERRUPTED = 130
-
 COMMANDS = {
     "agent": "Run the agent of a Linux node, read its journal, and recover it.",
     "approve": "Let a ring start that waits for approval.",
     "bridge": "Serve the ESP32 devices of one gateway.",
+    "completion": "Print the script that lets a shell complete.",
     "devices": "List devices with what they run.",
     "esp32": "Look into what an ESP32 holds, and run ESP32s in software.",
     "history": "Show how the last revisions of a plan ended.",
     "hold": "Stop changes: of some devices, of a version, or both.",
     "lift": "Lift a hold.",
+    "lint": "Check manifests without a cluster.",
     "operator": "Run the operator.",
     "pause": "Let nothing new start in a plan's name.",
     "plan": "Show whom a release would reach, before anything ships.",
@@ -74,16 +75,27 @@ def application(arguments: list[str]) -> "typer.Typer":
 def main() -> None:
     """Run the command line; an error that Backstay can name is one clear message and status 1."""
     try:
-        if sys.argv[1:3] == LEAN:
+        if (words := words_to_complete()) is not None:
+            complete(words)
+        elif sys.argv[1:3] == LEAN:
             importlib.import_module("backstay.cli.agent_run").main(sys.argv[3:])
         else:
-            application(sys.argv[1:])()
+            application(sys.argv[1:])(prog_name=program())
     except* BackstayError as group:
-        for error in _leaves(group):
+        errors = list(_leaves(group))
+        for error in errors:
             last_words(error)
-        sys.exit(FAILED)
+        sys.exit(_status(errors))
     except* KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(ExitStatus.INTERRUPTED)
+
+
+def complete(words: list[str]) -> None:
+    """Print what may stand next, in the way that the environment asks for, and end."""
+    from typer.completion import completion_init  # type: ignore[attr-defined]  # typer calls it only with options of its own
+
+    completion_init()
+    application(words)(prog_name="backstay", complete_var=COMPLETION_VARIABLE)
 
 
 def _root() -> None:
@@ -101,7 +113,13 @@ def _load(app: "typer.Typer", name: str, summary: str) -> None:
         app.add_typer(group, name=name, help=summary)
         return
     function: Callable[..., None] = getattr(module, name.replace("-", "_"))
-    app.command(name, help=summary)(function)
+    app.command(name, short_help=summary)(function)
+
+
+def _status(errors: list[BackstayError]) -> ExitStatus:
+    if all(isinstance(error, Unavailable) for error in errors):
+        return ExitStatus.UNAVAILABLE
+    return ExitStatus.FAILED
 
 
 def _leaves(group: BaseExceptionGroup[BackstayError]) -> Iterator[BackstayError]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -10,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backstay.cli.caller import KubeconfigOption
+from backstay.cli.output import Output, OutputOption, show
+from backstay.cli.statuses import ExitStatus
+
 if TYPE_CHECKING:
     from backstay.simulate.rollout.documents import WrittenRelease
     from backstay.simulate.rollout.fleets import MadeFleet
     from backstay.simulate.rollout.preview import Preview
-
-WOULD_BE_REFUSED = 2
 
 
 def plan(
@@ -26,35 +27,30 @@ def plan(
     namespace: Annotated[
         str, typer.Option("--namespace", "-n", help="Namespace of a plan that names none.")
     ] = "default",
-    kubeconfig: Annotated[
-        Path | None, typer.Option(help="Identity to use; without it $KUBECONFIG, or ~/.kube/config.")
-    ] = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="text or json.")] = "text",
+    kubeconfig: KubeconfigOption = None,
+    output: OutputOption = Output.TEXT,
 ) -> None:
     """Show who is in which ring, each path with its count, what would be refused, and how long it takes at best.
 
-    Ends with status 2 where the plan would be refused. Nothing is changed anywhere.
+    Ends with status 3 where the plan would be refused. Nothing is changed anywhere.
     """
     from backstay.adapters.system_clock import SystemClock
-    from backstay.errors import Refused
     from backstay.simulate.rollout.documents import read_release
     from backstay.simulate.rollout.fleets import fleet_for, known_releases
     from backstay.simulate.rollout.preview import preview
 
-    if output not in {"text", "json"}:
-        raise Refused(f"-o {output}: write text or json")
     release = read_release(file, namespace)
     if fleet is None:
         release, made = asyncio.run(_live(release, kubeconfig))
     else:
         made = fleet_for(fleet, release)
     seen = preview(release, made.devices, known_releases(release, made), SystemClock().now())
-    if output == "json":
-        print(json.dumps(asdict(seen), indent=1, default=_plain))
-    else:
-        _print(release, made, seen)
+    document = json.loads(json.dumps(asdict(seen), default=_plain))
+    show(
+        output, lambda: document, lambda: _print(release, made, seen), [f"releaseplan.backstay.dev/{release.plan.name}"]
+    )
     if seen.refusals:
-        sys.exit(WOULD_BE_REFUSED)
+        raise typer.Exit(ExitStatus.NOT_WELL)
 
 
 async def _live(release: "WrittenRelease", kubeconfig: Path | None) -> "tuple[WrittenRelease, MadeFleet]":

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from backstay.cli import names
 from backstay.cli.caller import (
     Caller,
     DryRun,
     DryRunOption,
     KubeconfigOption,
     NamespaceOption,
+    PatienceOption,
     YesOption,
     agreed,
 )
@@ -24,12 +26,12 @@ LOOK_SECONDS: Final = 0.5
 
 
 def recover(
-    device: Annotated[str, typer.Argument(help="Name of the EdgeDevice of a node.")],
+    device: Annotated[str, typer.Argument(help="Name of the EdgeDevice of a node.", autocompletion=names.nodes)],
     namespace: NamespaceOption = None,
     kubeconfig: KubeconfigOption = None,
     dry_run: DryRunOption = DryRun.NONE,
     yes: YesOption = False,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the node's answer; 0 does not wait.")] = 30.0,
+    timeout: PatienceOption = 30.0,
 ) -> None:
     """Put a node back to normal: out of safe mode, what failed on it forgotten, and what is on trial given up.
 

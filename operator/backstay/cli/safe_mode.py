@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from backstay.cli import names
 from backstay.cli.caller import (
     Caller,
     DryRun,
@@ -14,10 +15,11 @@ from backstay.cli.caller import (
     YesOption,
     agreed,
 )
+from backstay.cli.program import program
 
 
 def safe_mode(
-    device: Annotated[str, typer.Argument(help="Name of the EdgeDevice of a node.")],
+    device: Annotated[str, typer.Argument(help="Name of the EdgeDevice of a node.", autocompletion=names.nodes)],
     off: Annotated[
         bool, typer.Option("--off", help="Back to normal, where nothing else keeps it in safe mode.")
     ] = False,
@@ -49,6 +51,6 @@ async def _set(device: str, caller: Caller, *, off: bool, yes: bool) -> None:
     if caller.only_tries:
         print(f"spec.mode of {device} could be {mode} (server dry run); nothing was changed")
     elif off:
-        print(f"{device} is ordered back to normal; `backstay recover` also ends a safe mode after failed starts")
+        print(f"{device} is ordered back to normal; `{program()} recover` also ends a safe mode after failed starts")
     else:
-        print(f"{device} is ordered into safe mode; `backstay safe-mode {device} -n {namespace} --off` ends it")
+        print(f"{device} is ordered into safe mode; `{program()} safe-mode {device} -n {namespace} --off` ends it")

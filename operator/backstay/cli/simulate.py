@@ -1,10 +1,11 @@
 """`backstay simulate`: plays a whole release on a simulated clock, through the operator's own decisions."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from backstay.cli.output import Output, OutputOption, show
 
 if TYPE_CHECKING:
     from backstay.simulate.rollout.documents import WrittenRelease
@@ -26,7 +27,7 @@ def simulate(
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same release again.")] = 1,
     plot: Annotated[Path | None, typer.Option(help="Write exposure over time to this file, as SVG.")] = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="text or json.")] = "text",
+    output: OutputOption = Output.TEXT,
     namespace: Annotated[
         str, typer.Option("--namespace", "-n", help="Namespace of a plan that names none.")
     ] = "default",
@@ -39,8 +40,6 @@ def simulate(
     from backstay.simulate.rollout.fleets import fleet_for, known_releases
     from backstay.simulate.rollout.world import Setting, play
 
-    if output not in {"text", "json"}:
-        raise Refused(f"-o {output}: write text or json")
     wrong = parse_faults(faults or ())
     release = read_release(file, namespace)
     if release.beyond:
@@ -63,10 +62,8 @@ def simulate(
     )
     if plot is not None:
         plot.write_text(svg_chart(outcome, f"{release.plan.name}: {len(made.devices)} devices"), encoding="utf-8")
-    if output == "json":
-        print(json.dumps(_document(outcome), indent=1))
-    else:
-        _print(release, made, outcome, plot)
+    found = [f"releaseplan.backstay.dev/{release.plan.name}"]
+    show(output, lambda: _document(outcome), lambda: _print(release, made, outcome, plot), found)
 
 
 def _print(release: "WrittenRelease", made: "MadeFleet", outcome: "Outcome", plot: Path | None) -> None:

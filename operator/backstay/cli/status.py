@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from backstay.cli.caller import Caller, KubeconfigOption, NamespaceOption
-from backstay.cli.output import Output, OutputOption, list_of, show
+from backstay.cli import names
+from backstay.cli.caller import Caller, KubeconfigOption, NamespaceOption, seconds
+from backstay.cli.output import PROGRAMS, Output, OutputOption, list_of, show
+from backstay.cli.statuses import ExitStatus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,31 +22,47 @@ BAR_CELLS: Final = 20
 REFRESH_SECONDS: Final = 1.0
 ENDED_BADLY: Final = frozenset({"RolledBack", "Unresolved", "Halted"})
 ENDED: Final = ENDED_BADLY | {"Succeeded", "Superseded"}
-NOT_WELL: Final = 3
-"""The status that the command ends with where a plan went back, halted, or waits for a person."""
 
 
 def status(
-    plan: Annotated[str | None, typer.Argument(help="Name of a ReleasePlan; without it every one.")] = None,
+    plan: Annotated[
+        str | None,
+        typer.Argument(help="Name of a ReleasePlan; without it every one.", autocompletion=names.plans),
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Go on showing it until the plan has ended, or Ctrl-C.")
     ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the plan has ended, with a line whenever something happens.")
+    ] = False,
+    patience: Annotated[
+        float,
+        typer.Option(
+            "--timeout", parser=seconds, metavar="DURATION", help="With --wait, how long at most; 0 is for ever."
+        ),
+    ] = 0.0,
     namespace: NamespaceOption = None,
     kubeconfig: KubeconfigOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Show how far releases have come. Nothing is changed.
 
-    Ends with status 3 where a plan was pulled back, has halted, or waits for a person.
+    Ends with status 3 where a plan was pulled back, has halted, is refused, or waits for a person; with status 4 where
+    --wait takes longer than --timeout. What was applied just now is waited for too, not the release before it.
     """
+    from backstay.cli.waiting import waited
     from backstay.errors import Refused
 
     caller = Caller(namespace, kubeconfig)
-    if watch and output in (Output.JSON, Output.YAML):
-        raise Refused("--watch is for people; for programs: kubectl get releaseplans --watch -o json")
+    if watch and (wait or output in PROGRAMS):
+        raise Refused("--watch is for people; for programs: --wait, or kubectl get releaseplans --watch -o json")
+    if wait and plan is None:
+        raise Refused("--wait needs the name of a plan")
+    if wait and plan is not None:
+        asyncio.run(waited(caller, plan, patience, quiet=output in PROGRAMS))
     found = asyncio.run(_watched(caller, plan) if watch else _once(caller, plan, output))
-    if any(map(_is_unwell, found)):
-        raise typer.Exit(NOT_WELL)
+    if any(map(is_unwell, found)):
+        raise typer.Exit(ExitStatus.NOT_WELL)
 
 
 async def _once(caller: Caller, name: str | None, output: Output) -> "list[ReleasePlan]":
@@ -60,7 +78,8 @@ async def _once(caller: Caller, name: str | None, output: Output) -> "list[Relea
         for one in plans:
             paper().print(rendered(one, datetime.now(UTC), wide=output is Output.WIDE))
 
-    show(output, lambda: documents[0] if name else list_of(documents), text)
+    every = (f"releaseplan.backstay.dev/{one.metadata.name}" for one in plans)
+    show(output, lambda: documents[0] if name else list_of(documents), text, every)
     return plans
 
 
@@ -89,7 +108,7 @@ async def _watched(caller: Caller, name: str | None) -> "list[ReleasePlan]":
                     elif (seen := repr([one.status.to_document() for one in plans])) != shown:
                         shown = seen
                         console.print(view)
-                    if name and plans and plans[0].status.phase in ENDED:
+                    if name and plans and has_ended(plans[0]):
                         return plans
                 await asyncio.sleep(REFRESH_SECONDS)
 
@@ -126,14 +145,14 @@ def rendered(plan: "ReleasePlan", now: datetime, *, wide: bool) -> "RenderableTy
         head.append("  PAUSED", style="bold yellow")
     versions = ", ".join(f"{plane} {wanted.version}" for plane, wanted in plan.spec.versions.by_plane().items())
     lines: list[RenderableType] = [head, Text(f"  {versions}   revision {found.revision or 'none yet'}", style="dim")]
-    lines.extend(Text(f"  {words}", style=style) for words, style in _why(plan))
+    lines.extend(Text(f"  {words}", style=style) for words, style in reasons(plan))
     if found.rings:
         lines.append(_table(found.rings, reached=found.ring, wide=wide))
     lines.append(Text())
     return Group(*lines)
 
 
-def _why(plan: "ReleasePlan") -> "list[tuple[str, str]]":
+def reasons(plan: "ReleasePlan") -> "list[tuple[str, str]]":
     """Why it stands there: what stops it, what it waits for, and who was found guilty."""
     conditions = {one.type: one for one in plan.status.conditions}
     told = []
@@ -189,12 +208,21 @@ def _bar(ring: "RingStatus") -> "RenderableType":
     return bar.append("·" * left, style="dim")
 
 
-def _is_unwell(plan: "ReleasePlan") -> bool:
+def has_ended(plan: "ReleasePlan") -> bool:
+    """Whether a plan stands where only a person or another version moves it, and what was applied last is looked at."""
+    if plan.status.observed_generation < plan.metadata.generation:
+        return False
+    refused = any(one.type == "Accepted" and one.status == "False" for one in plan.status.conditions)
+    return refused or plan.status.phase in ENDED
+
+
+def is_unwell(plan: "ReleasePlan") -> bool:
+    """Whether a plan needs a person."""
     stalled = any(one.type == "Stalled" and one.status == "True" for one in plan.status.conditions)
     return stalled or plan.status.phase in ENDED_BADLY
 
 
 def _colour(plan: "ReleasePlan") -> str:
-    if _is_unwell(plan):
+    if is_unwell(plan):
         return "bold red"
     return "bold green" if plan.status.phase == "Succeeded" else "bold"

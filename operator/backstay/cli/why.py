@@ -1,13 +1,15 @@
 """`backstay why`: says why a plan or a device of the live cluster is where it is."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backstay.cli import names
 from backstay.cli.caller import KubeconfigOption, NamespaceOption, context_namespace, kubeconfig_of_caller
+from backstay.cli.output import Output, OutputOption, show
 
 if TYPE_CHECKING:
     from backstay.api.releaseplan import PlaneVersion
@@ -18,16 +20,22 @@ if TYPE_CHECKING:
 
 
 def why(
-    name: Annotated[str, typer.Argument(help="Name of a ReleasePlan or an EdgeDevice.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of a ReleasePlan or an EdgeDevice.", autocompletion=names.plans_and_devices)
+    ],
     namespace: NamespaceOption = None,
     kubeconfig: KubeconfigOption = None,
+    output: OutputOption = Output.TEXT,
 ) -> None:
     """Say why a plan or a device is where it is, and what to do next. Nothing is changed."""
     where = namespace or context_namespace(kubeconfig_of_caller(kubeconfig))
-    asyncio.run(_why(name, where, kubeconfig))
+    kind, lines = asyncio.run(_why(name, where, kubeconfig))
+    document = {"kind": kind, "name": name, "namespace": where, "reasons": lines}
+    show(output, lambda: document, lambda: print(*lines, sep="\n"), [f"{kind.lower()}.backstay.dev/{name}"])
 
 
-async def _why(name: str, namespace: str, kubeconfig: Path | None) -> None:
+async def _why(name: str, namespace: str, kubeconfig: Path | None) -> tuple[str, list[str]]:
+    """The kind of what is called so, and what is to be said of it."""
     from backstay.adapters.system_clock import SystemClock
     from backstay.cli.live import LiveNamespace
     from backstay.core.decide import decide
@@ -41,18 +49,16 @@ async def _why(name: str, namespace: str, kubeconfig: Path | None) -> None:
     if name in plans:
         sight = _sight(live, name)
         if sight is None:
-            print(f"plan {name} has not started: {_told(live, name)}")
-            return
-        _say(explain_plan(sight.observed, decide(sight.observed, now), now))
-    elif live.store.fleets.get(namespace, DeviceName(name)) is not None:
-        sights = [sight for plan in plans if (sight := _sight(live, plan)) is not None]
-        mine = [sight for sight in sights if sight.observed.fleet.get(DeviceName(name)) is not None]
-        if not mine:
-            print(f"no plan of namespace {namespace} that has started has anything to do with {name}")
-        for sight in mine:
-            _say(explain_device(sight.observed, DeviceName(name), now))
-    else:
+            return "ReleasePlan", [f"plan {name} has not started: {_told(live, name)}"]
+        return "ReleasePlan", list(explain_plan(sight.observed, decide(sight.observed, now), now))
+    device = DeviceName(name)
+    if live.store.fleets.get(namespace, device) is None:
         raise NotFound(f"namespace {namespace} has neither a ReleasePlan nor an EdgeDevice called {name}")
+    sights = [sight for plan in plans if (sight := _sight(live, plan)) is not None]
+    mine = [sight for sight in sights if sight.observed.fleet.get(device) is not None]
+    lines = [line for sight in mine for line in explain_device(sight.observed, device, now)]
+    nothing = f"no plan of namespace {namespace} that has started has anything to do with {name}"
+    return "EdgeDevice", lines if mine else [nothing]
 
 
 def _sight(live: "LiveNamespace", plan: str) -> "Sight | None":
@@ -93,8 +99,3 @@ class _NoRegistry:
 
         del versions, device_class, declared, wake
         return Resolving()
-
-
-def _say(lines: Iterable[str]) -> None:
-    for line in lines:
-        print(line)
