@@ -9,15 +9,19 @@ import os
 import shlex
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from backstay.sandbox.process import Child
 from tests.vm.image_builder import Image
+from tests.vm.monitor import monitor
 
 MEMORY_MIB = 384
 BOOT_SECONDS = 300
+PROCESSOR = "max,-avx,-avx2"
+"""All that can be emulated, but for the wide registers: the C library would use them, and they are emulated slowly."""
 
 
 def unavailable() -> str | None:
@@ -26,12 +30,22 @@ def unavailable() -> str | None:
     return f"{', '.join(missing)} not there: `make setup-machines` installs it" if missing else None
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A machine that stands still: nobody writes these files either."""
+
+    disk: Path
+    memory: Path
+
+
 @dataclass
 class Machine:
     """A machine with a disk of its own in `directory`."""
 
     directory: Path
     image: Image
+    begun: Begun | None = None
+    """Where it goes on from, with `go_on`; without it, the disk is as the factory delivers it."""
     record: Path | None = None
     """Where every write to the disk is recorded, for the power cuts."""
     _process: Child | None = None
@@ -51,7 +65,8 @@ class Machine:
     async def __aenter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
         if not self.disk.exists():
-            made = ("qemu-img", "create", "-q", "-f", "qcow2", "-b", self.image.disk, "-F", "raw", self.disk)
+            below = ("-b", self.begun.disk, "-F", "qcow2") if self.begun else ("-b", self.image.disk, "-F", "raw")
+            made = ("qemu-img", "create", "-q", "-f", "qcow2", *below, self.disk)
             await asyncio.to_thread(subprocess.run, made, check=True)
         return self
 
@@ -60,31 +75,57 @@ class Machine:
 
     async def power_on(self) -> None:
         """Begin to boot."""
+        await self._start()
+
+    async def go_on(self) -> None:
+        """Be the machine that has booted once, with this test's agent, now."""
+        assert self.begun is not None
+        await self._start("-incoming", f"exec:cat {shlex.quote(str(self.begun.memory))}")
+        async with asyncio.timeout(BOOT_SECONDS), monitor(self._socket("monitor")) as emulator:
+            await emulator.go_on()
+        await self.run(f"date -s @{time.time():.0f} && mount -t squashfs -o ro /dev/vdb /opt")
+
+    async def save(self, memory: Path) -> None:
+        """Write down all that is not on its disks, and end."""
+        async with asyncio.timeout(BOOT_SECONDS), monitor(self._socket("monitor")) as emulator:
+            await emulator.save(memory)
+            await emulator.execute("quit")
+        assert self._process is not None
+        await self._process.stop()
+
+    async def _start(self, *more: str) -> None:
+        self._process = Child("the machine", (*self._command(), *more), self.directory / "qemu.log", environment=os.environ)
+        self._process.start()
+        shell = self._socket("shell")
+        while not shell.exists() or not self._socket("monitor").exists():
+            self._process.check()
+            await asyncio.sleep(0.05)
+        self._reader, self._writer = await asyncio.open_unix_connection(shell, limit=2**24)
+
+    def _command(self) -> tuple[str, ...]:
         drive = f"driver=qcow2,node-name=disk,file.driver=file,file.filename={self.disk}"
+        drives: tuple[str, ...] = ("-blockdev", drive)
         if self.record is not None:
             self.record.touch()
             recorded = f"driver=blklogwrites,node-name=recorded,file=disk,log.driver=file,log.filename={self.record}"
-            drives = ("-blockdev", drive, "-blockdev", recorded)
-        else:
-            drives = ("-blockdev", drive)
-        shell = self.directory / "shell"
-        shell.unlink(missing_ok=True)
-        command = (
-            *("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", str(MEMORY_MIB), "-display", "none"),
+            drives = (*drives, "-blockdev", recorded)
+        for name in ("shell", "monitor"):
+            self._socket(name).unlink(missing_ok=True)
+        return (
+            *("qemu-system-x86_64", "-accel", "tcg", "-cpu", PROCESSOR, "-m", str(MEMORY_MIB), "-display", "none"),
             *("-nodefaults", "-serial", f"file:{self.console}"),
-            *("-chardev", f"socket,id=shell,path={shell},server=on,wait=off", "-serial", "chardev:shell"),
+            *("-chardev", f"socket,id=shell,path={self._socket('shell')},server=on,wait=off"),
+            *("-serial", "chardev:shell"),
+            *("-qmp", f"unix:{self._socket('monitor')},server=on,wait=off"),
             *drives,
             *("-device", f"virtio-blk-pci,drive={'recorded' if self.record else 'disk'}"),
             *("-drive", f"file={self.image.agent},format=raw,if=none,id=agent,readonly=on"),
             *("-device", "virtio-blk-pci,drive=agent"),
             *("-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="),
         )
-        self._process = Child("the machine", command, self.directory / "qemu.log", environment=os.environ)
-        self._process.start()
-        while not shell.exists():
-            self._process.check()
-            await asyncio.sleep(0.05)
-        self._reader, self._writer = await asyncio.open_unix_connection(shell, limit=2**24)
+
+    def _socket(self, name: str) -> Path:
+        return self.directory / name
 
     async def cut_power(self) -> None:
         """End it at once."""

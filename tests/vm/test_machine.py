@@ -14,8 +14,8 @@ from backstay.sandbox.components import kubeconfig
 from tests.cluster.test_agent import DEVICE, answered, appoint, order, until
 from tests.contracts.rauc_node import Signer
 from tests.vm.bundles import FINE, HANGS, PANICS, WITHOUT_AGENT, Builder, push
-from tests.vm.image_builder import build
 from tests.vm.machine import Machine
+from tests.vm.snapshot import prepared
 
 NODE = "machine.example"
 CONNECTED = [{"name": "agent", "kind": "AgentConnected"}]
@@ -26,11 +26,10 @@ RETURNED = 400
 @pytest.fixture
 async def machine(sandbox: Sandbox, kube: KubeClient, namespace: str, tmp_path: Path) -> AsyncIterator[Machine]:
     """A machine as the factory delivers it, and what its administrator puts there."""
-    image = await asyncio.to_thread(build)
+    image, begun = await asyncio.to_thread(prepared)
     await appoint(sandbox, kube, namespace, DEVICE, NODE)
-    async with Machine(tmp_path / "machine", image) as made:
-        await made.power_on()
-        await made.is_up()
+    async with Machine(tmp_path / "machine", image, begun) as made:
+        await made.go_on()
         yield made
 
 
