@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from backstay.sandbox.progress import Progress, report_to_terminal
 from tests.contracts.rauc_node import Signer
 from tests.vm.bundles import FINE, Builder
 from tests.vm.image_builder import MIB, PARTITIONS, build
-from tests.vm.machine import Machine
+from tests.vm.machine import Begun, Machine
 from tests.vm.recorded_writes import Write, replay, writes
+from tests.vm.snapshot import prepared
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,7 @@ class Install:
 
     before: Path
     record: Path
-    earlier: tuple[Write, ...]
-    """What the boot before it wrote."""
-    its: tuple[Write, ...]
+    writes: tuple[Write, ...]
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -53,29 +53,25 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, int]]:
 
 @pytest.fixture
 async def install(tmp_path: Path, served: tuple[Path, int]) -> Install:
-    image = await asyncio.to_thread(build)
+    image, begun = await asyncio.to_thread(prepared)
     directory, port = served
     builder = Builder(directory, image, Signer.make(tmp_path, "builder"))
     bundle = builder.bundle("2.0.0", FINE)
     fetch = f"import urllib.request; urllib.request.urlretrieve('http://10.0.2.2:{port}/{bundle.name}', '/data/bundle')"
-    async with Machine(tmp_path / "recorded", image) as machine:
-        await machine.power_on()
-        await machine.is_up()
+    staged = Begun(tmp_path / "staged" / "disk.qcow2", tmp_path / "memory")
+    async with Machine(staged.disk.parent, image, begun) as machine:
+        await machine.go_on()
         await machine.write("/data/etc/keyring.pem", builder.signer.certificate.read_bytes())
         await machine.run(f'python3 -c "{fetch}"')
-        content = (await machine.run("firmware stage /data/bundle 2.0.0 && rm /data/bundle && sync")).strip()
-        await machine.cut_power()
-        before = tmp_path / "before.img"
-        copied = ("qemu-img", "convert", "-O", "raw", machine.disk, before)
-        await asyncio.to_thread(subprocess.run, copied, check=True)
-        machine.record = tmp_path / "writes"
-        await machine.power_on()
-        await machine.is_up()
-        await machine.run("firmware look && sync")
-        earlier = tuple(writes(machine.record))
+        content = (await machine.run("firmware stage /data/bundle 2.0.0 && rm /data/bundle && umount /opt && sync")).strip()
+        await machine.save(staged.memory)
+    record = tmp_path / "writes"
+    async with Machine(tmp_path / "recorded", image, staged, record) as machine:
+        await machine.go_on()
         await machine.run(f"firmware switch {content} 2.0.0 && sync", seconds=400)
-        every = tuple(writes(machine.record))
-    return Install(before, machine.record, earlier, every[len(earlier) :])
+    before = tmp_path / "before.img"
+    await asyncio.to_thread(subprocess.run, ("qemu-img", "convert", "-O", "raw", staged.disk, before), check=True)
+    return Install(before, record, tuple(writes(record)))
 
 
 def cut_disk(install: Install, done: int, directory: Path) -> Path:
@@ -83,7 +79,7 @@ def cut_disk(install: Install, done: int, directory: Path) -> Path:
     directory.mkdir()
     disk = directory / "cut.img"
     subprocess.run(("cp", "--sparse=always", install.before, disk), check=True)
-    replay(install.record, [*install.earlier, *install.its[:done]], disk)
+    replay(install.record, install.writes[:done], disk)
     return disk
 
 
@@ -113,10 +109,10 @@ async def test_machine_comes_up_and_says_with_what_when_the_power_goes_in_an_ins
 ) -> None:
     first, length = PARTITIONS["boot"]
     at_the_counters = [
-        number for number, one in enumerate(install.its) if first * MIB <= one.at < (first + length) * MIB
+        number for number, one in enumerate(install.writes) if first * MIB <= one.at < (first + length) * MIB
     ]
     assert at_the_counters, "RAUC tells GRUB"
-    slot = [one for one in install.its if PARTITIONS["B"][0] * MIB <= one.at < PARTITIONS["data"][0] * MIB]
+    slot = [one for one in install.writes if PARTITIONS["B"][0] * MIB <= one.at < PARTITIONS["data"][0] * MIB]
     assert sum(one.size_bytes for one in slot) > 32 * MIB, "the system was written to the other slot"
     truths = []
     for done in (at_the_counters[0] // 2, at_the_counters[-1] + 1):
@@ -132,16 +128,20 @@ async def test_machine_comes_up_and_says_with_what_when_the_power_goes_at_any_wr
     install: Install, tmp_path: Path
 ) -> None:
     two_at_once, truths = asyncio.Semaphore(2), {}
+    places = range(len(install.writes) + 1)
+    going = Progress(report_to_terminal, "cutting the power at each write of an install", len(places), "writes")
 
     async def cut(done: int) -> None:
         async with two_at_once:
             said = await comes_up(install, done, tmp_path / f"cut-{done}")
             check(said)
             truths[done] = said["truth"]
+            going.step()
 
     async with asyncio.TaskGroup() as cuts:
-        for done in range(len(install.its) + 1):
+        for done in places:
             cuts.create_task(cut(done))
+    going.done()
     in_order = [truths[done] for done in sorted(truths)]
     assert in_order == sorted(in_order, reverse=True), "once it has switched it stays so"
     assert set(in_order) == {"factory", "2.0.0"}
