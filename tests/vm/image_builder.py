@@ -23,6 +23,7 @@ from pathlib import Path
 from backstay.sandbox.progress import Progress, report_to_terminal
 
 HERE = Path(__file__).parent / "image"
+EDITENV = Path(__file__).parents[2] / "manifests" / "node" / "grub-editenv"
 OPERATOR = Path(__file__).parents[2] / "operator"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "backstay" / "machine"
 PACKAGES = (
@@ -53,7 +54,11 @@ UNREAD = (
     *("boot/*", "var/cache/*", "var/lib/*", "usr/lib/locale", "usr/lib/apt", "usr/lib/udev", "usr/bin/udevadm"),
     *("usr/share/perl*", "usr/bin/perl*", "usr/lib/x86_64-linux-gnu/perl*", "usr/lib/x86_64-linux-gnu/libperl*"),
     *("usr/lib/x86_64-linux-gnu/gconv", "usr/lib/x86_64-linux-gnu/libapt*", "usr/lib/x86_64-linux-gnu/libicu*"),
-    *("usr/lib/x86_64-linux-gnu/libdb-5*", "usr/lib/x86_64-linux-gnu/libfreetype*", "usr/lib/x86_64-linux-gnu/libmvec*"),
+    *(
+        "usr/lib/x86_64-linux-gnu/libdb-5*",
+        "usr/lib/x86_64-linux-gnu/libfreetype*",
+        "usr/lib/x86_64-linux-gnu/libmvec*",
+    ),
     *("usr/lib/python3/dist-packages", "usr/lib/python3.11/lib2to3", "usr/lib/python3.11/distutils"),
     *("usr/lib/python3.11/test", "usr/lib/python3.11/pydoc_data", "usr/lib/python3.11/ensurepip"),
     *("usr/lib/python3.11/idlelib", "usr/lib/python3.11/tkinter", "usr/lib/python3.11/unittest"),
@@ -70,7 +75,7 @@ STARTED = {
     "timers.target.wants": set[str](),
     "local-fs.target.wants": set[str](),
 }
-"""What is left of the units that Debian starts by itself: an emulated processor takes a second for each of the others."""
+"""What is left of the units that Debian starts by itself: an emulated processor takes a second for each other one."""
 UNITS = ("guest-shell", "network-of-test", "backstay-agent")
 KEPT = 2
 """Other checkouts have theirs."""
@@ -97,14 +102,16 @@ class Image:
 def build() -> Image:
     """The image for this checkout, made now where the cache has it not."""
     with alone():
-        files = sorted(path for path in HERE.rglob("*") if path.is_file())
+        files = [EDITENV, *sorted(path for path in HERE.rglob("*") if path.is_file())]
         debian = made("debian.tar", digest(*PACKAGES, *LEFT_OUT), "a root file system of Debian's packages", _debian)
         ours = digest(debian.name, Path(__file__).read_bytes(), *(path.read_bytes() for path in files))
         system = made("system.squashfs", ours, "the system image", lambda to: _system(debian, to))
         disk = made("machine.img", ours, "the disk of the machine", lambda to: _disk(system, to))
         sources = sorted(path for path in (OPERATOR / "backstay").rglob("*.py") if not NOT_ON_NODES & set(path.parts))
         lock_file = (OPERATOR.parent / "requirements.lock").read_bytes()
-        agents = digest(*IMPORTED, str(AGENT_MIB), lock_file, *(f"{path}".encode() + path.read_bytes() for path in sources))
+        agents = digest(
+            *IMPORTED, str(AGENT_MIB), lock_file, *(f"{path}".encode() + path.read_bytes() for path in sources)
+        )
         agent = made("agent.squashfs", agents, "the disk with the agent", _agent)
     return Image(system, disk, agent)
 
@@ -121,7 +128,7 @@ def with_files(system: Path, to: Path, files: dict[str, str]) -> None:
 
 
 def made(name: str, key: str, what: str, make: Callable[[Path], None]) -> Path:
-    """What the cache holds under a key, made now where it does not; a file, or a directory where `name` has no ending."""
+    """What the cache holds under a key, made now where it is not; a directory where `name` has no ending."""
     stem, dot, ending = name.partition(".")
     path = CACHE / f"{stem}-{key}{dot}{ending}"
     if path.exists():
@@ -166,7 +173,8 @@ def _system(debian: Path, to: Path) -> None:
         _initrd(root, version, work / "initrd")
         _trim(root, version)
         shutil.copytree(HERE / "files", root, dirs_exist_ok=True)
-        shutil.copy(HERE / "guest_shell.py", root / "usr/local/bin")
+        for program in (HERE / "guest_shell.py", EDITENV):
+            shutil.copy(program, root / "usr/local/bin")
         shutil.copy(work / "initrd", root / "initrd")
         (root / "data").mkdir()
         (root / "etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n", encoding="ascii")

@@ -63,7 +63,9 @@ async def install(tmp_path: Path, served: tuple[Path, int]) -> Install:
         await machine.go_on()
         await machine.write("/data/etc/keyring.pem", builder.signer.certificate.read_bytes())
         await machine.run(f'python3 -c "{fetch}"')
-        content = (await machine.run("firmware stage /data/bundle 2.0.0 && rm /data/bundle && umount /opt && sync")).strip()
+        content = (
+            await machine.run("firmware stage /data/bundle 2.0.0 && rm /data/bundle && umount /opt && sync")
+        ).strip()
         await machine.save(staged.memory)
     record = tmp_path / "writes"
     async with Machine(tmp_path / "recorded", image, staged, record) as machine:
@@ -136,7 +138,7 @@ async def test_machine_comes_up_and_says_with_what_when_the_power_goes_at_any_wr
             said = await comes_up(install, done, tmp_path / f"cut-{done}")
             check(said)
             truths[done] = said["truth"]
-            going.step()
+            going.at(len(truths))
 
     async with asyncio.TaskGroup() as cuts:
         for done in places:
