@@ -1,9 +1,11 @@
 """What the contract of installers is tried on: a plane of a node to install into, to reboot, and to cut off power."""
 
 import hashlib
+import io
 import json
 import shutil
 import sys
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,12 +17,14 @@ from backstay.adapters.node.generations import Generations
 from backstay.adapters.node.process import ProcessInstaller
 from backstay.adapters.node.rauc import RaucInstaller
 from backstay.adapters.node.static_pod import StaticPodInstaller, StaticPodPlace
+from backstay.adapters.node.unit import UnitInstaller
 from backstay.core.device import Cause, Order, Probe, Reason
 from backstay.core.devices import StepType
 from backstay.core.planes import ContentDigest, Plane, Release, Requirement, VersionRange
 from backstay.ports.installer import Beside, Effect, Installer
 from backstay.ports.registry import ArtifactDescription, Blob, ManifestDigest, Reference, Repository
 
+UNIT = "vision.service"
 NEEDS = (Requirement(Plane.MODEL, VersionRange.parse(">=1.0.0")),)
 
 
@@ -178,6 +182,32 @@ def process_bench(root: Path) -> PlacedBench:
     return PlacedBench(root, settings, program_of, lambda disk: disk / "state" / "current")
 
 
+def unit_of(version: str) -> bytes:
+    """A release of a service that says which it is."""
+    archive = io.BytesIO()
+    unit = "[Service]\nExecStart=@RELEASE@/bin/says\nRestart=always\n"
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, data, mode in ((UNIT, unit.encode(), 0o644), ("bin/says", program_of(version), 0o755)):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(data), mode
+            tar.addfile(entry, io.BytesIO(data))
+    return archive.getvalue()
+
+
+@dataclass
+class UnitBench(PlacedBench):
+    """A plane whose place is a link to what is unpacked."""
+
+    def truth(self) -> str:
+        data = self.running(self.disk).read_bytes()
+        return next(version for version in ("1.0.0", "2.0.0", "3.0.0") if program_of(version) == data)
+
+
+def unit_bench(root: Path) -> PlacedBench:
+    settings = {"kind": "unit", "directory": str(root / "disk")}
+    return UnitBench(root, settings, unit_of, lambda disk: disk / "state" / "current" / "bin" / "says")
+
+
 def config_of(version: str) -> bytes:
     return json.dumps({"version": version}).encode()
 
@@ -206,6 +236,8 @@ def installer_of(settings: dict[str, Any]) -> Installer:
             )
         case "process":
             return ProcessInstaller(directory / "state", Plane.FIRMWARE)
+        case "unit":
+            return UnitInstaller(directory / "state", Plane.FIRMWARE, UNIT, units=directory / "units")
         case "config":
             return Generations(Plane.FIRMWARE, directory / "config", "config.json", _no_json)
         case "rauc":
