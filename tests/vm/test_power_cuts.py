@@ -1,13 +1,9 @@
 """The power goes at any write of an install: the machine comes up with one of two systems, and the agent says which."""
 
 import asyncio
-import functools
-import http.server
 import json
 import shutil
 import subprocess
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +12,7 @@ import pytest
 from backstay.sandbox.progress import Progress, report_to_terminal
 from tests.contracts.rauc_node import Signer
 from tests.vm.bundles import FINE, Builder
+from tests.vm.conftest import Served
 from tests.vm.image_builder import MIB, PARTITIONS, build
 from tests.vm.machine import Begun, Machine
 from tests.vm.recorded_writes import Write, replay, writes
@@ -31,38 +28,16 @@ class Install:
     writes: tuple[Write, ...]
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[Path, int]]:
-    """A directory that the machine can fetch files from, and the port."""
-    directory = tmp_path / "served"
-    directory.mkdir()
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(_Quiet, directory=str(directory))
-    ) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield directory, server.server_address[1]
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-async def install(tmp_path: Path, served: tuple[Path, int]) -> Install:
+async def install(tmp_path: Path, served: Served) -> Install:
     image, begun = await asyncio.to_thread(prepared)
-    directory, port = served
-    builder = Builder(directory, image, Signer.make(tmp_path, "builder"))
+    builder = Builder(served.directory, image, Signer.make(tmp_path, "builder"))
     bundle = builder.bundle("2.0.0", FINE)
-    fetch = f"import urllib.request; urllib.request.urlretrieve('http://10.0.2.2:{port}/{bundle.name}', '/data/bundle')"
     staged = Begun(tmp_path / "staged" / "disk.qcow2", tmp_path / "memory")
     async with Machine(staged.disk.parent, image, begun) as machine:
         await machine.go_on()
         await machine.write("/data/etc/keyring.pem", builder.signer.certificate.read_bytes())
-        await machine.run(f'python3 -c "{fetch}"')
+        await machine.run(served.fetch(bundle.name, "/data/bundle"))
         content = (
             await machine.run("firmware stage /data/bundle 2.0.0 && rm /data/bundle && umount /opt && sync")
         ).strip()
