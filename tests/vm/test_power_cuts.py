@@ -13,7 +13,7 @@ from backstay.sandbox.progress import Progress, report_to_terminal
 from tests.contracts.rauc_node import Signer
 from tests.vm.bundles import FINE, Builder
 from tests.vm.conftest import Served
-from tests.vm.image_builder import MIB, PARTITIONS, build
+from tests.vm.image_builder import MIB, PARTITIONS, Image
 from tests.vm.machine import Begun, Machine
 from tests.vm.recorded_writes import Write, replay, writes
 from tests.vm.snapshot import prepared
@@ -23,6 +23,7 @@ from tests.vm.snapshot import prepared
 class Install:
     """An install that was recorded: the disk before, and the writes in their order."""
 
+    image: Image
     before: Path
     record: Path
     writes: tuple[Write, ...]
@@ -48,7 +49,7 @@ async def install(tmp_path: Path, served: Served) -> Install:
         await machine.run(f"firmware switch {content} 2.0.0 && sync", seconds=400)
     before = tmp_path / "before.img"
     await asyncio.to_thread(subprocess.run, ("qemu-img", "convert", "-O", "raw", staged.disk, before), check=True)
-    return Install(before, record, tuple(writes(record)))
+    return Install(image, before, record, tuple(writes(record)))
 
 
 def cut_disk(install: Install, done: int, directory: Path) -> Path:
@@ -63,7 +64,7 @@ def cut_disk(install: Install, done: int, directory: Path) -> Path:
 async def comes_up(install: Install, done: int, directory: Path) -> dict[str, object]:
     """What the agent's installer says after so many writes of the install, and a boot."""
     disk = await asyncio.to_thread(cut_disk, install, done, directory)
-    image = replace(await asyncio.to_thread(build), disk=disk)
+    image = replace(install.image, disk=disk)
     async with Machine(directory / "machine", image) as machine:
         await machine.power_on()
         await machine.is_up()

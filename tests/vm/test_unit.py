@@ -3,6 +3,7 @@
 import asyncio
 import io
 import tarfile
+import unittest
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ RUNS = [{"name": "service", "kind": "ServiceHealthy", "unit": UNIT, "minUptime":
 WORKS = "#!/bin/sh\nwhile :; do sleep 1; done\n"
 CRASHES = "#!/bin/sh\nexit 1\n"
 ANSWERED = 200
-PACKAGES = ("_pytest", "pytest", "pytest_asyncio", "pluggy", "iniconfig", "packaging")
+PACKAGES = ("_pytest", "pytest", "pytest_asyncio*", "pluggy", "iniconfig", "packaging", "py.py")
 CONTRACT = ("installers.py", "test_installers.py", "killed_installer.py", "rauc_node.py", "grub_node.py")
 
 
@@ -114,12 +115,15 @@ async def test_unit_installer_keeps_the_contract_of_all_installers(machine: Mach
     with tarfile.open(served.directory / "tests.tar", "w") as archive:
         for name in CONTRACT:
             archive.add(Path(__file__).parents[1] / "contracts" / name, f"tests/contracts/{name}")
-        for name in PACKAGES:
-            archive.add(Path(pytest.__file__).parents[1] / name, name)
+        packages = Path(pytest.__file__).parents[1]
+        for path in (path for pattern in PACKAGES for path in packages.glob(pattern)):
+            archive.add(path, path.name)
+        # pytest imports it, and no agent does.
+        archive.add(Path(unittest.__file__).parent, "unittest")
     await machine.run(f"mkdir -p /data/contract && {served.fetch('tests.tar', '/data/contract/tests.tar')}")
     await machine.run("cd /data/contract && tar -xf tests.tar", seconds=60)
     options = (
-        "-q -x -p pytest_asyncio -p no:cacheprovider -o asyncio_mode=auto --noconftest --basetemp=/data/tmp -W ignore"
+        "-qx -p pytest_asyncio -p no:cacheprovider --noconftest -o asyncio_mode=auto --basetemp=/data/tmp -Wignore"
     )
     chosen = "-k 'unit and not any_touch' tests/contracts/test_installers.py"
     variables = f"PYTHONPATH=/opt/lib:. {UNITS_OF_SYSTEMD}={UNITS}"
