@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import http.server
+import os
 import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -21,14 +22,11 @@ from tests.vm.snapshot import prepared
 __all__ = ["kube", "namespace", "sandbox"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """These take minutes each, and an emulator: they run when they are asked for, and are skipped where it is not."""
-    lacking = unavailable()
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.machine)
-            if lacking:
-                item.add_marker(pytest.mark.skip(reason=lacking))
+@pytest.fixture(autouse=True)
+def _emulator() -> None:
+    """Skip where no machine can be booted, but in CI."""
+    if lacking := unavailable():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(lacking)
 
 
 @pytest.fixture

@@ -28,7 +28,9 @@ PROCESSOR = "max,-avx,-avx2"
 def unavailable() -> str | None:
     """What this computer lacks to run a machine."""
     missing = [name for name in ("qemu-system-x86_64", "qemu-img", "mmdebstrap") if shutil.which(name) is None]
-    return f"{', '.join(missing)} not there: `make setup-machines` installs it" if missing else None
+    if missing:
+        return f"{', '.join(missing)} not there: `make setup-tests`, run by root, installs it"
+    return None if os.geteuid() == 0 else "only root can make the image of a machine"
 
 
 class Off(AssertionError):

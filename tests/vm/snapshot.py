@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.vm import machine, monitor
 from tests.vm.image_builder import Image, alone, build, digest, made
-from tests.vm.machine import Begun, Machine
+from tests.vm.machine import Begun, Machine, unavailable
 
 
 def prepared() -> tuple[Image, Begun]:
@@ -30,3 +30,9 @@ async def _take(image: Image, to: Path) -> None:
         await booted.is_up()
         await booted.run("umount /opt && sync")
         await booted.save(to / "memory")
+
+
+if __name__ == "__main__":
+    # Nothing is said of what is lacking: the tests say it.
+    if unavailable() is None:
+        prepared()

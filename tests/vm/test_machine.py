@@ -50,9 +50,9 @@ async def test_machine_takes_an_update_over_a_reboot_when_it_proves_itself(
     ("files", "probes", "window"),
     [
         pytest.param(PANICS, CONNECTED, "120s", id="panics"),
-        pytest.param(HANGS, CONNECTED, "120s", id="hangs"),
-        pytest.param(WITHOUT_AGENT, CONNECTED, "120s", id="its-agent-does-not-start"),
-        pytest.param(FINE, TOO_MUCH, "10s", id="its-probe-fails"),
+        pytest.param(HANGS, CONNECTED, "120s", id="hangs", marks=pytest.mark.machine),
+        pytest.param(WITHOUT_AGENT, CONNECTED, "120s", id="its-agent-does-not-start", marks=pytest.mark.machine),
+        pytest.param(FINE, TOO_MUCH, "10s", id="its-probe-fails", marks=pytest.mark.machine),
     ],
 )
 async def test_machine_comes_back_when_an_image(

@@ -101,7 +101,7 @@ async def test_machine_comes_up_and_says_with_what_when_the_power_goes_in_an_ins
 
 
 @pytest.mark.sweep
-@pytest.mark.timeout(12 * 3600)
+@pytest.mark.timeout(3 * 3600)
 async def test_machine_comes_up_and_says_with_what_when_the_power_goes_at_any_write_of_an_install(
     install: Install, tmp_path: Path
 ) -> None:

@@ -25,6 +25,8 @@ from tests.vm.conftest import Served
 from tests.vm.delivery import deliver
 from tests.vm.machine import Machine
 
+pytestmark = pytest.mark.machine
+
 UNITS = "/run/systemd/system"
 """The system of the machine is read-only, so its units are put here, and put again after each boot."""
 RUNS = [{"name": "service", "kind": "ServiceHealthy", "unit": UNIT, "minUptime": "3s"}]

@@ -123,7 +123,7 @@ class UnitPlace:
 
     def _write(self, archive: UnitArchive) -> None:
         directory = self._directory(archive.payload)
-        begun = directory.with_name(f".{directory.name}.new")
+        begun = directory.with_name(f".{directory.name}.unpacking")
         remove(begun)
         for member, data in self._as_placed(archive):
             write_file(begun / member.path, data, mode=0o755 if member.is_program else 0o644)
