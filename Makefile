@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 JOBS ?= 3
 
-.PHONY: help setup setup-tests setup-machines setup-benchmarks demo test check lint formatted types layers generated faults vm bench image mutants format lock clean
+.PHONY: help setup setup-tests setup-benchmarks machine demo test check lint formatted types layers generated faults vm bench image mutants format lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,7 +14,7 @@ help:
 	@echo 'make test     every test except the long ones'
 	@echo 'make check    lint, formatting, types, layers, generated files'
 	@echo 'make faults   the long fault tests, the laws and the fuzz with ten times as many examples'
-	@echo 'make vm       the tests that boot whole machines; ARGS="-m machine" also cuts the power at each write, for hours'
+	@echo 'make vm       all tests that boot whole machines, also with the power cut at each write of an install: an hour'
 	@echo 'make bench    what decisions, a bridge, an agent and 10,000 devices take in time, memory and writes;'
 	@echo '              SIZES="1000 1000000" for other fleets'
 	@echo 'make image    the image of operator and bridge in build/image, without a daemon;'
@@ -31,8 +31,9 @@ setup:
 setup-tests:
 	@PYTHONPATH=operator $(PYTHON) -m backstay.sandbox.setup --for-tests
 
-setup-machines:
-	@PYTHONPATH=operator $(PYTHON) -m backstay.sandbox.setup --for-machines
+# What booted tests begin from: made once, in some minutes, and kept in the cache.
+machine: setup-tests
+	@$(VENV)/python -m tests.vm.snapshot
 
 setup-benchmarks:
 	@PYTHONPATH=operator $(PYTHON) -m backstay.sandbox.setup --for-benchmarks
@@ -41,14 +42,14 @@ demo: setup
 	@$(VENV)/python -m demo
 
 # Three at a time, each file whole and the longest first: the cluster tests mostly wait, the others mostly compute.
-test: setup-tests
+test: machine
 	@$(VENV)/python -m pytest --ignore=tests/scale -m 'not sweep and not machine' --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 faults: setup
 	@BACKSTAY_HYPOTHESIS=long $(VENV)/python -m pytest tests/faults tests/laws tests/bridge/test_fuzz.py tests/contracts/test_installers.py -m 'sweep or not sweep' $(ARGS)
 
-vm: setup-machines
-	@$(VENV)/python -m pytest tests/vm -m 'machine and not sweep' $(ARGS)
+vm: machine
+	@$(VENV)/python -m pytest tests/vm --capture=no $(ARGS)
 
 # What is measured is printed as a table and written to build/bench/*.json. No time is asserted; memory a device and writes
 # a step are.

@@ -11,10 +11,12 @@ LONGEST_FIRST: Final = (
     "test_demo_sabotage",
     "test_operator_kills",
     "test_operator",
+    "test_machine",
     "test_node",
     "test_helm",
     "test_agent_on_node",
     "test_installers",
+    "test_power_cuts",
     "test_errors",
     "test_sandbox",
 )

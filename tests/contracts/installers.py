@@ -1,9 +1,13 @@
 """What the contract of installers is tried on: a plane of a node to install into, to reboot, and to cut off power."""
 
 import hashlib
+import io
 import json
+import os
 import shutil
+import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,12 +19,17 @@ from backstay.adapters.node.generations import Generations
 from backstay.adapters.node.process import ProcessInstaller
 from backstay.adapters.node.rauc import RaucInstaller
 from backstay.adapters.node.static_pod import StaticPodInstaller, StaticPodPlace
+from backstay.adapters.node.systemd import Systemd
+from backstay.adapters.node.unit import UnitInstaller
 from backstay.core.device import Cause, Order, Probe, Reason
 from backstay.core.devices import StepType
 from backstay.core.planes import ContentDigest, Plane, Release, Requirement, VersionRange
 from backstay.ports.installer import Beside, Effect, Installer
 from backstay.ports.registry import ArtifactDescription, Blob, ManifestDigest, Reference, Repository
 
+UNIT = "vision.service"
+UNITS_OF_SYSTEMD = "BACKSTAY_TEST_UNITS"
+"""The directory of a systemd that releases of a unit are to run in; the booted tests have one."""
 NEEDS = (Requirement(Plane.MODEL, VersionRange.parse(">=1.0.0")),)
 
 
@@ -178,6 +187,41 @@ def process_bench(root: Path) -> PlacedBench:
     return PlacedBench(root, settings, program_of, lambda disk: disk / "state" / "current")
 
 
+def unit_of(version: str) -> bytes:
+    """A release of a service that says which it is."""
+    archive = io.BytesIO()
+    unit = "[Service]\nExecStart=@RELEASE@/bin/says\nRestart=always\n"
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, data, mode in ((UNIT, unit.encode(), 0o644), ("bin/says", program_of(version), 0o755)):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(data), mode
+            tar.addfile(entry, io.BytesIO(data))
+    return archive.getvalue()
+
+
+@dataclass
+class UnitBench(PlacedBench):
+    """A plane whose place is a link to what is unpacked; what runs is what systemd runs, where there is one."""
+
+    def truth(self) -> str:
+        program = self._program_of_systemd() if "units" in self.settings else self.running(self.disk)
+        data = program.read_bytes()
+        return next(version for version in ("1.0.0", "2.0.0", "3.0.0") if program_of(version) == data)
+
+    def _program_of_systemd(self) -> Path:
+        asked = ("systemctl", "show", "--value", "--property=MainPID", UNIT)
+        process = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+        # The shell that runs it, and then its own name.
+        return Path(Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[1].decode())
+
+
+def unit_bench(root: Path) -> PlacedBench:
+    settings = {"kind": "unit", "directory": str(root / "disk")}
+    if units := os.environ.get(UNITS_OF_SYSTEMD):
+        settings["units"] = units
+    return UnitBench(root, settings, unit_of, lambda disk: disk / "state" / "current" / "bin" / "says")
+
+
 def config_of(version: str) -> bytes:
     return json.dumps({"version": version}).encode()
 
@@ -206,6 +250,8 @@ def installer_of(settings: dict[str, Any]) -> Installer:
             )
         case "process":
             return ProcessInstaller(directory / "state", Plane.FIRMWARE)
+        case "unit":
+            return _unit_installer(directory, settings.get("units"))
         case "config":
             return Generations(Plane.FIRMWARE, directory / "config", "config.json", _no_json)
         case "rauc":
@@ -219,6 +265,12 @@ def installer_of(settings: dict[str, Any]) -> Installer:
             )
         case other:
             raise ValueError(other)
+
+
+def _unit_installer(directory: Path, units: str | None) -> UnitInstaller:
+    there = Path(units) if units else directory / "units"
+    services = Systemd() if units else None
+    return UnitInstaller(directory / "state", Plane.FIRMWARE, UNIT, units=there, services=services)
 
 
 CHILD = (sys.executable, "-m", "tests.contracts.killed_installer")

@@ -15,15 +15,16 @@ from backstay.core.device import Reason
 from backstay.core.devices import StepType
 from backstay.ports.installer import CannotInstall, Storage
 from tests.contracts.grub_node import GrubNode
-from tests.contracts.installers import CHILD, Bench, Delivery, config_bench, process_bench, static_pod_bench
+from tests.contracts.installers import CHILD, Bench, Delivery, config_bench, process_bench, static_pod_bench, unit_bench
 from tests.contracts.rauc_node import RaucNode
 
 METHODS = ("stage", "switch", "confirm", "fall_back", "trim")
+PLACED = {"static-pod": static_pod_bench, "process": process_bench, "unit": unit_bench, "config": config_bench}
 EVERY_THIRD = 3
 """Of the touches of a disk that are enough where every one of them is swept elsewhere."""
 
 
-@pytest.fixture(params=["static-pod", "process", "config", "rauc", "rauc-grub"])
+@pytest.fixture(params=["static-pod", "process", "unit", "config", "rauc", "rauc-grub"])
 async def bench(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Bench]:
@@ -36,7 +37,7 @@ async def bench(
         finally:
             await node.end()
         return
-    placed = {"static-pod": static_pod_bench, "process": process_bench, "config": config_bench}[request.param](tmp_path)
+    placed = PLACED[request.param](tmp_path)
     await placed.begin()
     yield placed
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from backstay.sandbox.progress import Progress, report_to_terminal
 
 HERE = Path(__file__).parent / "image"
+EDITENV = Path(__file__).parents[2] / "manifests" / "node" / "grub-editenv"
 OPERATOR = Path(__file__).parents[2] / "operator"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "backstay" / "machine"
 PACKAGES = (
@@ -50,32 +51,39 @@ IMPORTED = (
 """What the agent imports, of what this environment has."""
 NOT_ON_NODES = {"sandbox", "simulate", "bridge", "web", "controllers", "__pycache__"}
 UNREAD = (
+    *("boot/*", "var/cache/*", "var/lib/*", "usr/lib/locale", "usr/lib/apt", "usr/lib/udev", "usr/bin/udevadm"),
+    *("usr/share/perl*", "usr/bin/perl*", "usr/lib/x86_64-linux-gnu/perl*", "usr/lib/x86_64-linux-gnu/libperl*"),
+    *("usr/lib/x86_64-linux-gnu/gconv", "usr/lib/x86_64-linux-gnu/libapt*", "usr/lib/x86_64-linux-gnu/libicu*"),
     *(
-        "usr/lib/udev/hwdb.bin",
-        "usr/lib/udev/hwdb.d",
-        "usr/lib/x86_64-linux-gnu/gconv",
-        "usr/lib/x86_64-linux-gnu/perl*",
+        "usr/lib/x86_64-linux-gnu/libdb-5*",
+        "usr/lib/x86_64-linux-gnu/libfreetype*",
+        "usr/lib/x86_64-linux-gnu/libmvec*",
     ),
-    *("usr/share/perl*", "usr/bin/perl*", "usr/lib/python3.11/test", "usr/lib/python3.11/lib2to3", "usr/lib/apt"),
-    *(
-        "usr/lib/python3.11/pydoc_data",
-        "usr/lib/systemd/catalog",
-        "var/cache/*",
-        "var/lib/*",
-        "boot/*",
-        "usr/lib/locale",
-    ),
-    *("usr/lib/x86_64-linux-gnu/libapt*", "usr/share/grub", "usr/bin/grub-mk*", "usr/lib/python3/dist-packages"),
-    *("usr/lib/x86_64-linux-gnu/libicu*", "usr/lib/python3.11/ensurepip", "usr/lib/python3.11/idlelib"),
-    *("usr/bin/grub-f*", "usr/bin/grub-g*", "usr/bin/grub-r*", "usr/bin/grub-s*", "usr/lib/python3.11/distutils"),
+    *("usr/lib/python3/dist-packages", "usr/lib/python3.11/lib2to3", "usr/lib/python3.11/distutils"),
+    *("usr/lib/python3.11/test", "usr/lib/python3.11/pydoc_data", "usr/lib/python3.11/ensurepip"),
+    *("usr/lib/python3.11/idlelib", "usr/lib/python3.11/tkinter", "usr/lib/python3.11/unittest"),
+    *("usr/share/grub", "usr/bin/grub-[fgkmrs]*", "usr/sbin/grub-*", "usr/sbin/tc", "usr/sbin/ldconfig"),
+    *("usr/lib/systemd/catalog", "usr/lib/systemd/systemd-networkd", "usr/lib/systemd/systemd-logind"),
+    *("usr/share/dbus-1/system-services/org.freedesktop.*", "usr/lib/systemd/system/dbus-org.*"),
+    *("usr/lib/systemd/systemd-udevd", "usr/lib/systemd/boot", "usr/lib/systemd/system-generators/*"),
 )
 """What no boot and no agent reads."""
+STARTED = {
+    "sysinit.target.wants": {"systemd-journald.service"},
+    "multi-user.target.wants": {"dbus.service"},
+    "sockets.target.wants": {"dbus.socket", "systemd-journald.socket", "systemd-journald-dev-log.socket"},
+    "timers.target.wants": set[str](),
+    "local-fs.target.wants": set[str](),
+}
+"""What is left of the units that Debian starts by itself: an emulated processor takes a second for each other one."""
+UNITS = ("guest-shell", "network-of-test", "backstay-agent")
 KEPT = 2
 """Other checkouts have theirs."""
 MIB = 1024 * 1024
 PARTITIONS = {"boot": (1, 15), "A": (16, 112), "B": (128, 112), "data": (240, 1536)}
 """Where each begins on the disk, and how long it is, in MiB."""
 DISK_MIB = 1776
+AGENT_MIB = 48
 GRUB = Path("/usr/lib/grub/i386-pc")
 GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "squash4", "linux", "normal", "loadenv", "test", "serial", "echo")
 
@@ -93,18 +101,18 @@ class Image:
 
 def build() -> Image:
     """The image for this checkout, made now where the cache has it not."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        files = sorted(path for path in HERE.rglob("*") if path.is_file())
-        debian = _made("debian.tar", _digest(*PACKAGES, *LEFT_OUT), "a root file system of Debian's packages", _debian)
-        ours = _digest(debian.name, Path(__file__).read_bytes(), *(path.read_bytes() for path in files))
-        system = _made("system.squashfs", ours, "the system image", lambda to: _system(debian, to))
-        disk = _made("machine.img", ours, "the disk of the machine", lambda to: _disk(system, to))
+    with alone():
+        files = [EDITENV, *sorted(path for path in HERE.rglob("*") if path.is_file())]
+        debian = made("debian.tar", digest(*PACKAGES, *LEFT_OUT), "a root file system of Debian's packages", _debian)
+        ours = digest(debian.name, Path(__file__).read_bytes(), *(path.read_bytes() for path in files))
+        system = made("system.squashfs", ours, "the system image", lambda to: _system(debian, to))
+        disk = made("machine.img", ours, "the disk of the machine", lambda to: _disk(system, to))
         sources = sorted(path for path in (OPERATOR / "backstay").rglob("*.py") if not NOT_ON_NODES & set(path.parts))
         lock_file = (OPERATOR.parent / "requirements.lock").read_bytes()
-        agents = _digest(*IMPORTED, lock_file, *(f"{path}".encode() + path.read_bytes() for path in sources))
-        agent = _made("agent.squashfs", agents, "the disk with the agent", _agent)
+        agents = digest(
+            *IMPORTED, str(AGENT_MIB), lock_file, *(f"{path}".encode() + path.read_bytes() for path in sources)
+        )
+        agent = made("agent.squashfs", agents, "the disk with the agent", _agent)
     return Image(system, disk, agent)
 
 
@@ -119,20 +127,25 @@ def with_files(system: Path, to: Path, files: dict[str, str]) -> None:
             _run("mksquashfs", str(path), str(to), "-all-root", "-no-progress", "-quiet", "-no-recovery")
 
 
-def _made(name: str, key: str, what: str, make: Callable[[Path], None]) -> Path:
-    stem, _, ending = name.partition(".")
-    path = CACHE / f"{stem}-{key}.{ending}"
+def made(name: str, key: str, what: str, make: Callable[[Path], None]) -> Path:
+    """What the cache holds under a key, made now where it is not; a directory where `name` has no ending."""
+    stem, dot, ending = name.partition(".")
+    path = CACHE / f"{stem}-{key}{dot}{ending}"
     if path.exists():
         path.touch()
     else:
         for old in sorted(CACHE.glob(f"{stem}-*"), key=lambda one: one.stat().st_mtime)[:-KEPT]:
-            old.unlink()
+            _forget(old)
         making, half = Progress(report_to_terminal, f"making {what}"), CACHE / f"half-{name}"
-        half.unlink(missing_ok=True)
+        _forget(half)
         make(half)
         half.rename(path)
         making.done()
     return path
+
+
+def _forget(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _debian(to: Path) -> None:
@@ -160,22 +173,30 @@ def _system(debian: Path, to: Path) -> None:
         _initrd(root, version, work / "initrd")
         _trim(root, version)
         shutil.copytree(HERE / "files", root, dirs_exist_ok=True)
-        shutil.copy(HERE / "guest_shell.py", root / "usr/local/bin")
+        for program in (HERE / "guest_shell.py", EDITENV):
+            shutil.copy(program, root / "usr/local/bin")
         shutil.copy(work / "initrd", root / "initrd")
         (root / "data").mkdir()
         (root / "etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n", encoding="ascii")
         (root / "etc/hostname").write_text("machine\n", encoding="ascii")
         (root / "etc/fstab").write_text("", encoding="ascii")
-        units = ("guest-shell", "network-of-test", "backstay-agent")
-        wants = root / "etc/systemd/system/multi-user.target.wants"
-        wants.mkdir(exist_ok=True)
-        for unit in units:
-            (wants / f"{unit}.service").symlink_to(f"../{unit}.service")
-        for unwanted in ("getty.target", "e2scrub_reap.service", "systemd-networkd.service", "apt-daily.timer"):
-            mask = root / "etc/systemd/system" / unwanted
-            mask.unlink(missing_ok=True)
-            mask.symlink_to("/dev/null")
+        _start_little(root)
         _run("mksquashfs", str(root), str(to), "-comp", "gzip", "-no-progress", "-quiet", "-noappend")
+
+
+def _start_little(root: Path) -> None:
+    """Let a boot start our units, and of Debian's only what these need."""
+    units, ours = root / "usr/lib/systemd/system", root / "etc/systemd/system"
+    for target, kept in STARTED.items():
+        for unit in (*(units / target).glob("*"), *(ours / target).glob("*")):
+            if unit.name not in kept:
+                unit.unlink()
+    wants = ours / "multi-user.target.wants"
+    wants.mkdir(exist_ok=True)
+    for unit in UNITS:
+        (wants / f"{unit}.service").symlink_to(f"../{unit}.service")
+    (units / "default.target").unlink()
+    (units / "default.target").symlink_to("multi-user.target")
 
 
 def _trim(root: Path, version: str) -> None:
@@ -246,7 +267,7 @@ def _disk(system: Path, to: Path) -> None:
                 str(work / name), "-E", f"offset={first * MIB},nodiscard", str(to), f"{length}M",
             )  # fmt: skip
         _write(disk, PARTITIONS["A"][0] * MIB, system.read_bytes())
-    _check_room(system)
+    _check_room("the system", system, PARTITIONS["A"][1])
 
 
 def _partition(first: int, length: int) -> bytes:
@@ -254,9 +275,9 @@ def _partition(first: int, length: int) -> bytes:
     return struct.pack("<B3sB3sII", 0, b"\xff\xff\xff", 0x83, b"\xff\xff\xff", first * MIB // 512, length * MIB // 512)
 
 
-def _check_room(system: Path) -> None:
-    if system.stat().st_size > PARTITIONS["A"][1] * MIB:
-        raise RuntimeError(f"the system takes {system.stat().st_size // MIB} MiB, and its slot is smaller")
+def _check_room(what: str, image: Path, mib: int) -> None:
+    if image.stat().st_size > mib * MIB:
+        raise RuntimeError(f"{what} takes {image.stat().st_size // MIB} MiB, and there is room for {mib}")
 
 
 def _agent(to: Path) -> None:
@@ -274,6 +295,9 @@ def _agent(to: Path) -> None:
         shutil.copytree(OPERATOR / "backstay", lib / "backstay", ignore=ignored)
         _run(sys.executable, "-m", "compileall", "-q", "-j", "2", "--invalidation-mode", "unchecked-hash", str(lib))
         _run("mksquashfs", str(work), str(to), "-comp", "gzip", "-all-root", "-no-progress", "-quiet", "-noappend")
+        # A machine that has booted once knows how long its disks are, whichever agent it is given.
+        _check_room("the agent", to, AGENT_MIB)
+        os.truncate(to, AGENT_MIB * MIB)
 
 
 def _write(disk, where: int, data: bytes) -> None:
@@ -282,12 +306,21 @@ def _write(disk, where: int, data: bytes) -> None:
 
 
 @contextmanager
+def alone() -> Iterator[None]:
+    """Let nobody else on this computer make anything meanwhile."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def _directory() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=CACHE) as directory:
         yield Path(directory)
 
 
-def _digest(*parts: str | bytes) -> str:
+def digest(*parts: str | bytes) -> str:
     return hashlib.sha256(b"\0".join(part.encode() if isinstance(part, str) else part for part in parts)).hexdigest()[
         :16
     ]

@@ -4,7 +4,7 @@ Source: https://docs.kernel.org/admin-guide/device-mapper/log-writes.html (the f
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def writes(record: Path) -> Iterator[Write]:
             where += sectors * SECTOR
 
 
-def replay(record: Path, done: list[Write], disk: Path) -> None:
+def replay(record: Path, done: Sequence[Write], disk: Path) -> None:
     """Do writes again."""
     with record.open("rb") as log, disk.open("r+b") as target:
         for one in done:

@@ -1,61 +1,21 @@
 """A whole device, booted: RAUC writes the other slot, GRUB tries it, and it proves itself or the device comes back."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from backstay.adapters.kube.client import KubeClient
 from backstay.sandbox import Sandbox
-from backstay.sandbox.components import kubeconfig
-from tests.cluster.test_agent import DEVICE, answered, appoint, order, until
+from tests.cluster.test_agent import answered, order, until
 from tests.contracts.rauc_node import Signer
 from tests.vm.bundles import FINE, HANGS, PANICS, WITHOUT_AGENT, Builder, push
-from tests.vm.image_builder import build
+from tests.vm.delivery import deliver
 from tests.vm.machine import Machine
 
 NODE = "machine.example"
 CONNECTED = [{"name": "agent", "kind": "AgentConnected"}]
 TOO_MUCH = [{"name": "memory", "kind": "MemoryHeadroom", "min": "64Gi"}]
 RETURNED = 400
-
-
-@pytest.fixture
-async def machine(sandbox: Sandbox, kube: KubeClient, namespace: str, tmp_path: Path) -> AsyncIterator[Machine]:
-    """A machine as the factory delivers it, and what its administrator puts there."""
-    image = await asyncio.to_thread(build)
-    await appoint(sandbox, kube, namespace, DEVICE, NODE)
-    async with Machine(tmp_path / "machine", image) as made:
-        await made.power_on()
-        await made.is_up()
-        yield made
-
-
-async def deliver(machine: Machine, sandbox: Sandbox, namespace: str, signer: Signer) -> None:
-    """Put on the partition of data what the administrator does, and start the agent as a boot does."""
-    user = sandbox._credentials.authority.issue(
-        f"machine-{namespace}", f"system:node:{NODE}", organizations=["system:nodes"]
-    )
-    document: Any = kubeconfig(sandbox.api_url, sandbox._credentials.authority.certificate, user)
-    document["users"][0]["user"] = {"client-certificate": "machine.crt", "client-key": "machine.key"}
-    document["clusters"][0]["cluster"].pop("certificate-authority-data", None)
-    document["clusters"][0]["cluster"]["certificate-authority"] = "ca.crt"
-    ports = (sandbox.api_url.rpartition(":")[2], sandbox.registry.rpartition(":")[2])
-    files = {
-        "kubeconfig": yaml.safe_dump(document).encode(),
-        "ca.crt": sandbox._credentials.authority.certificate.read_bytes(),
-        "machine.crt": user.certificate.read_bytes(),
-        "machine.key": user.key.read_bytes(),
-        "keyring.pem": signer.certificate.read_bytes(),
-        "ports": "".join(f"{port}\n" for port in ports).encode(),
-        "device": f"{namespace}/{DEVICE}\n".encode(),
-    }
-    for name, data in files.items():
-        await machine.write(f"/data/etc/{name}", data)
-    await machine.run("systemctl restart network-of-test; systemctl start --no-block backstay-agent")
 
 
 async def slot_of(machine: Machine) -> str:
@@ -90,9 +50,9 @@ async def test_machine_takes_an_update_over_a_reboot_when_it_proves_itself(
     ("files", "probes", "window"),
     [
         pytest.param(PANICS, CONNECTED, "120s", id="panics"),
-        pytest.param(HANGS, CONNECTED, "120s", id="hangs"),
-        pytest.param(WITHOUT_AGENT, CONNECTED, "120s", id="its-agent-does-not-start"),
-        pytest.param(FINE, TOO_MUCH, "10s", id="its-probe-fails"),
+        pytest.param(HANGS, CONNECTED, "120s", id="hangs", marks=pytest.mark.machine),
+        pytest.param(WITHOUT_AGENT, CONNECTED, "120s", id="its-agent-does-not-start", marks=pytest.mark.machine),
+        pytest.param(FINE, TOO_MUCH, "10s", id="its-probe-fails", marks=pytest.mark.machine),
     ],
 )
 async def test_machine_comes_back_when_an_image(

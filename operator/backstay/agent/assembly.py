@@ -40,6 +40,7 @@ from backstay.ports.installer import Installer
 
 PODS: Final = Resource("", "v1", "pods")
 DEVICE_CLASS: Final = "rk3566"
+UNITS: Final = Path("/etc/systemd/system")
 FILES: Final[Mapping[Plane, str]] = {Plane.MODEL: "model.bin", Plane.CONFIG: "config.json"}
 """What the workload finds in `DATA/model/current/current/` and `DATA/config/current/current/`."""
 CHECKS: Final[Mapping[Plane, Check]] = {Plane.MODEL: bad_samples, Plane.CONFIG: bad_values}
@@ -58,6 +59,16 @@ class StaticPod:
     """URL at which the kubelet says how it is."""
     ctr: tuple[str, ...] = ()
     """containerd's client with what leads it to the kubelet's images; none: the kubelet deletes what it likes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SystemdUnit:
+    """The node's firmware is a service that its systemd runs."""
+
+    unit: str
+    """The one unit that releases describe."""
+    units: Path = UNITS
+    """systemd's directory of units, where the agent puts a link to the release that runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +92,7 @@ class SystemImage:
     """GRUB's environment block, where GRUB is the bootloader: RAUC's `grubenv=`."""
 
 
-Firmware = StaticPod | Program | SystemImage
+Firmware = StaticPod | SystemdUnit | Program | SystemImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +184,8 @@ def _form(firmware: Firmware | None) -> str | None:
     match firmware:
         case StaticPod():
             return "pod"
+        case SystemdUnit():
+            return "unit"
         case Program():
             return "program"
         case SystemImage():
@@ -192,10 +205,15 @@ def _firmware(
             images = ContainerdImages(ctr) if ctr else None
             place, health = StaticPodPlace(manifests, pod), KubeletHealth(session, kubelet)
             return StaticPodInstaller(directory, Plane.FIRMWARE, place, images=images, kubelet=health), None
+        case SystemdUnit(unit, units):
+            # The library for D-Bus takes 6 MB, which the other kinds need not have.
+            from backstay.adapters.node.systemd import Systemd  # noqa: PLC0415
+            from backstay.adapters.node.unit import UnitInstaller  # noqa: PLC0415
+
+            return UnitInstaller(directory, Plane.FIRMWARE, unit, units=units, services=Systemd()), None
         case Program():
             return ProcessInstaller(directory, Plane.FIRMWARE), None
         case SystemImage(bootloader, grubenv):
-            # The library for D-Bus takes 6 MB, which the other kinds need not have.
             from backstay.adapters.node.boot_counters import GrubCounters, UBootCounters  # noqa: PLC0415
             from backstay.adapters.node.rauc import RaucInstaller  # noqa: PLC0415
 

@@ -6,6 +6,7 @@ The library of the other commands takes 17 MB, of the 60 that an agent may have;
 import argparse
 import asyncio
 import logging
+import re
 import shlex
 import signal
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from backstay.adapters.node.boot_counters import GRUBENV
 from backstay.adapters.node.kubelet_health import HEALTHZ
 from backstay.adapters.oci.public_keys import load_keys
-from backstay.agent.assembly import Bootloader, Program, Settings, StaticPod, SystemImage
+from backstay.agent.assembly import UNITS, Bootloader, Program, Settings, StaticPod, SystemdUnit, SystemImage
 from backstay.agent.commander import read_commander
 from backstay.agent.safety import FILE
 from backstay.agent.service import serve
@@ -41,6 +42,7 @@ class FirmwareKind(StrEnum):
 
     NONE = "none"
     POD = "pod"
+    UNIT = "unit"
     PROGRAM = "program"
     SYSTEM = "system"
 
@@ -51,6 +53,8 @@ def main(arguments: Sequence[str]) -> None:
     asked = options.parse_args(arguments)
     if asked.firmware is FirmwareKind.POD and not asked.pod:
         options.error("--firmware pod needs the name of the Pod: --pod NAME")
+    if asked.firmware is FirmwareKind.UNIT and not asked.unit:
+        options.error("--firmware unit needs the name of the unit: --unit NAME.service")
     write_log(asked.log_format, logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     commander = read_commander(asked.commander)
     always_about(namespace=commander.namespace, device=commander.name)
@@ -94,7 +98,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--kubeconfig", type=Path, metavar="PATH", default=KUBECONFIG, help=text)
     text = "URL of the API server. Absent: the kubeconfig's, on K3s a local balancer."
     options.add_argument("--server", metavar="URL", help=text)
-    text = "What the node's firmware is: a static Pod, a program, the whole system, or none. [default: %(default)s]"
+    text = (
+        "What the firmware is: a static Pod, a systemd unit, a program, the whole system, none. [default: %(default)s]"
+    )
     options.add_argument(
         "--firmware", type=FirmwareKind, choices=tuple(FirmwareKind), default=FirmwareKind.NONE, help=text
     )
@@ -106,6 +112,10 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--kubelet", metavar="URL", default=HEALTHZ, help=f"{text} [default: %(default)s]")
     text = "With --firmware pod: containerd's client, to keep images of the fallback; empty: nothing keeps them."
     options.add_argument("--ctr", type=shlex.split, metavar="COMMAND", default=CTR, help=f"{text} [default: {CTR}]")
+    text = "With --firmware unit: the one unit that releases describe, such as vision.service."
+    options.add_argument("--unit", type=_unit_name, metavar="NAME", help=text)
+    text = "With --firmware unit: systemd's directory of units. [default: %(default)s]"
+    options.add_argument("--units", type=Path, metavar="PATH", default=UNITS, help=text)
     text = "With --firmware system: the `bootloader=` of RAUC's system.conf. [default: %(default)s]"
     kinds = tuple(Bootloader)
     options.add_argument("--bootloader", type=Bootloader, choices=kinds, default=Bootloader.UBOOT, help=text)
@@ -137,6 +147,12 @@ def _address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def _unit_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}\.service", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no unit's name such as vision.service")
+    return text
+
+
 def _lease_seconds(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 3 <= int(text) <= LONGEST_LEASE_SECONDS):  # noqa: PLR2004 - a second each
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 3 to {LONGEST_LEASE_SECONDS}")
@@ -157,6 +173,8 @@ def _firmware(asked: argparse.Namespace) -> "Firmware | None":
             return None
         case FirmwareKind.PROGRAM:
             return Program()
+        case FirmwareKind.UNIT:
+            return SystemdUnit(asked.unit, asked.units)
         case FirmwareKind.SYSTEM:
             return SystemImage(asked.bootloader, asked.grubenv)
         case FirmwareKind.POD:

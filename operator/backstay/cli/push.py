@@ -56,7 +56,7 @@ def push(
     min_driver: Annotated[str | None, typer.Option(help="The oldest driver of the NPU that it runs with.")] = None,
     min_runtime: Annotated[str | None, typer.Option(help="The oldest inference runtime that it runs with.")] = None,
     form: Annotated[
-        str | None, typer.Option(help="For a Linux node's firmware: what it is, system, pod or program.")
+        str | None, typer.Option(help="For a Linux node's firmware: what it is, system, pod, unit or program.")
     ] = None,
     output: Annotated[
         Output, typer.Option("--output", "-o", help="The reference alone, or JSON with the content's digest too.")

@@ -9,8 +9,8 @@ from typing import Final, Self
 
 from semver import Version
 
-FORMS: Final = ("system", "pod", "program")
-"""What the firmware of a Linux node can be: its whole system in two slots, one Pod, or one program."""
+FORMS: Final = ("system", "pod", "unit", "program")
+"""What the firmware of a Linux node can be: its system in two slots, a Pod, a systemd unit or a program."""
 
 _CHIP: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _NUMBERS: Final = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})-?(.*)", re.DOTALL)

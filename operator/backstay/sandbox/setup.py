@@ -14,6 +14,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - this is where older ones are tur
 import fcntl
 import hashlib
 import importlib.util
+import os
 from pathlib import Path
 
 from backstay.errors import BackstayError
@@ -31,11 +32,10 @@ LOGS = ROOT / "build" / "setup"
 INTERRUPTED = 130
 FOR_TESTS = "--for-tests"
 FOR_BENCHMARKS = "--for-benchmarks"
-FOR_MACHINES = "--for-machines"
 
 
-def prepare(report: Report, *, for_tests: bool, for_benchmarks: bool = False, for_machines: bool = False) -> None:
-    """Make everything ready, or do nothing if it is; also what only tests, benchmarks or booted machines need.
+def prepare(report: Report, *, for_tests: bool, for_benchmarks: bool = False) -> None:
+    """Make everything ready, or do nothing if it is; also what only tests or benchmarks need.
 
     Raises `BackstayError` if something has to be done by hand first, or fails.
     """
@@ -43,7 +43,7 @@ def prepare(report: Report, *, for_tests: bool, for_benchmarks: bool = False, fo
     with (LOGS / "lock").open("w") as lock:
         # Two runs at once would install over each other.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        wanted = _packages(for_tests=for_tests, for_benchmarks=for_benchmarks, for_machines=for_machines)
+        wanted = _packages(for_tests=for_tests, for_benchmarks=for_benchmarks)
         packages.install(wanted, LOGS / "apt.log", report)
         _install_environment(report)
         go = install_go(PYTHON, report)
@@ -51,12 +51,13 @@ def prepare(report: Report, *, for_tests: bool, for_benchmarks: bool = False, fo
             module.build(go, report)
 
 
-def _packages(*, for_tests: bool, for_benchmarks: bool, for_machines: bool) -> tuple[str, ...]:
+def _packages(*, for_tests: bool, for_benchmarks: bool) -> tuple[str, ...]:
     # Debian packs this part of Python by itself.
     venv = () if PYTHON.exists() or importlib.util.find_spec("ensurepip") else ("python3-venv",)
     tested = packages.missing(packages.TESTED) if for_tests else ()
     compared = packages.missing(packages.COMPARED) if for_benchmarks else ()
-    booted = packages.missing(packages.MACHINE) if for_machines else ()
+    # Only root can make the machine's image; for anybody else these tests are skipped.
+    booted = packages.missing(packages.MACHINE) if for_tests and os.geteuid() == 0 else ()
     return (*venv, *packages.missing(), *tested, *booted, *compared)
 
 
@@ -97,7 +98,6 @@ def main() -> int:
             report_to_terminal,
             for_tests=FOR_TESTS in asked,
             for_benchmarks=FOR_BENCHMARKS in asked,
-            for_machines=FOR_MACHINES in asked,
         )
     except BackstayError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -12,7 +12,7 @@ from backstay.adapters.node.placed import PlacedInstaller, StoppableName
 from backstay.core.device import Cause, Reason
 from backstay.core.planes import Plane
 
-_HEADER_BYTES: Final = 20
+HEADER_BYTES: Final = 20
 _MACHINE_AT: Final = 18
 _THIS_PROGRAM: Final = Path("/proc/self/exe")
 
@@ -43,14 +43,7 @@ class ProgramPlace:
     def objection(self, payload: Path) -> Cause | None:
         """Refuse what the kernel of this machine would not start."""
         with payload.open("rb") as file:
-            header = file.read(_HEADER_BYTES)
-        if header.startswith(b"#!/"):
-            return None
-        if not header.startswith(b"\x7fELF") or len(header) < _HEADER_BYTES:
-            return Cause(Reason.REJECTED, "the payload is no program: it begins neither with \\x7fELF nor with #!/")
-        if (machine := _machine(header)) != (ours := _machine(_own_header())):
-            return Cause(Reason.REJECTED, f"the program is for ELF machine {machine}, and this node is {ours}")
-        return None
+            return not_startable(file.read(HEADER_BYTES), "the payload")
 
 
 class ProcessInstaller(PlacedInstaller):
@@ -62,9 +55,20 @@ class ProcessInstaller(PlacedInstaller):
         super().__init__(directory, plane, ProgramPlace(self.link), mode=0o755)
 
 
+def not_startable(header: bytes, what: str) -> Cause | None:
+    """Why the kernel of this machine would not start what begins with these `HEADER_BYTES`; None if it would."""
+    if header.startswith(b"#!/"):
+        return None
+    if not header.startswith(b"\x7fELF") or len(header) < HEADER_BYTES:
+        return Cause(Reason.REJECTED, f"{what} is no program: it begins neither with \\x7fELF nor with #!/")
+    if (machine := _machine(header)) != (ours := _machine(_own_header())):
+        return Cause(Reason.REJECTED, f"{what} is a program for ELF machine {machine}, and this node is {ours}")
+    return None
+
+
 def _own_header() -> bytes:
     with _THIS_PROGRAM.open("rb") as file:
-        return file.read(_HEADER_BYTES)
+        return file.read(HEADER_BYTES)
 
 
 def _machine(header: bytes) -> tuple[int, int, int]:
