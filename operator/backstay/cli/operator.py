@@ -94,7 +94,9 @@ def run(
     metrics_at = None if metrics_listen is None else address_of(metrics_listen, "--metrics-listen")
     webhook = _webhook(webhook_listen, webhook_token_file, webhook_namespace or [])
     page = page_settings(page_listen, page_tls_certificate, page_tls_key)
-    asked = _Asked(kubeconfig, prometheus, alertmanager, keys, lease_duration, namespace, runbooks, metrics_at, webhook, page)
+    asked = _Asked(
+        kubeconfig, prometheus, alertmanager, keys, lease_duration, namespace, runbooks, metrics_at, webhook, page
+    )
     _log_to_stderr(log_format)
     try:
         asyncio.run(_run(asked))
