@@ -98,7 +98,7 @@ class _Site(web.BaseSite):
         """Listen."""
         await super().start()
         self._server = await asyncio.get_running_loop().create_server(
-            self._next, self._host, self._port, ssl=self._door.tls, backlog=BACKLOG
+            self._next, self._host.strip("[]"), self._port, ssl=self._door.tls, backlog=BACKLOG
         )
 
     def _next(self) -> asyncio.Protocol:

@@ -16,4 +16,4 @@ def address_of(listen: str, option: str, example: str = "127.0.0.1:8080") -> tup
     host, _, port = listen.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port) > LAST_PORT:
         raise typer.BadParameter(f"{listen!r} is not HOST:PORT, such as {example}", param_hint=option)
-    return host.strip("[]"), int(port)
+    return host, int(port)

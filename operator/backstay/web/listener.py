@@ -26,7 +26,7 @@ async def listening(application: web.Application, address: tuple[str, int], opti
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            await web.TCPSite(runner, host.strip("[]"), port).start()
         except OSError as error:
             raise Refused(f"cannot listen on {host}:{port}: {error}; choose another {option}") from error
         yield f"http://{host}:{runner.addresses[0][1]}"
