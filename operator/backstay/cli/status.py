@@ -89,9 +89,14 @@ async def _watched(caller: Caller, name: str | None) -> "list[ReleasePlan]":
                     elif (seen := repr([one.status.to_document() for one in plans])) != shown:
                         shown = seen
                         console.print(view)
-                    if name and plans and plans[0].status.phase in ENDED:
+                    if name and plans and _has_ended(plans[0]):
                         return plans
                 await asyncio.sleep(REFRESH_SECONDS)
+
+
+def _has_ended(plan: "ReleasePlan") -> bool:
+    """Whether what the plan asks for now has ended: a phase from before its last edit tells of other versions."""
+    return plan.status.phase in ENDED and plan.status.observed_generation == plan.metadata.generation
 
 
 async def _read(kube: "KubeClient", namespace: str, name: str | None) -> list[dict[str, Any]]:
