@@ -15,15 +15,16 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
 SHOWN = "repository"
+CHANGELOG = Path("CHANGELOG.md")
 LINK = re.compile(r"(?<=\]\()(?!https?://|#|mailto:)([^)\s#]+)")
 LANGUAGES = {".yaml": "yaml", ".py": "python", ".json": "json", ".lua": "lua", ".sh": "sh", ".toml": "toml"}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add a page for everything outside docs/ that some page links to, and the changelog."""
-    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").replace("](docs/", "](")
-    files.append(File.generated(config, "changelog.md", content=changelog))
-    wanted = {path for file in files.documentation_pages() for path in _outside(file)}
+    wanted = {path for file in files.documentation_pages() for path in _outside(file)} - {CHANGELOG}
+    changelog = (ROOT / CHANGELOG).read_text(encoding="utf-8").replace("](docs/", "](")
+    files.append(File.generated(config, _shown(CHANGELOG), content=changelog))
     for directory in [path for path in wanted if (ROOT / path).is_dir()]:
         wanted |= {path.relative_to(ROOT) for path in (ROOT / directory).rglob("*") if path.is_file()}
     for path in sorted(wanted):
@@ -62,7 +63,8 @@ def _target(file: File, link: str) -> Path | None:
 
 
 def _shown(path: Path) -> str:
-    return f"{SHOWN}/{path.as_posix()}.md"
+    """The page of a file: the changelog has its place in the navigation."""
+    return "changelog.md" if path == CHANGELOG else f"{SHOWN}/{path.as_posix()}.md"
 
 
 def _page_of(path: Path) -> str:
