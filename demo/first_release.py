@@ -1,7 +1,7 @@
-"""`python -m demo.first_release DIRECTORY KEY BRIDGE`: what the tutorial's first release needs, and nothing pushed or started.
+"""`python -m demo.first_release DIRECTORY KEY BRIDGE`: what the tutorial's first release needs; nothing is started.
 
-Models good and bad, what the cameras come with from the factory, and the fleet file of eight simulated cameras, whose tokens
-are made of the tenant's key.
+Models good and bad, what the cameras come with from the factory, and the fleet file of eight simulated cameras,
+whose tokens are made of the tenant's key.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A hook of the site: what pages link to outside docs/ is in the site too, so that links work there as they do in the checkout.
+"""A hook of the site: what pages link to outside docs/ is shown on it too, so that links work there as in the checkout.
 
 A file becomes a page that shows it, a directory a page that lists it. Nothing is fetched.
 """
@@ -33,7 +33,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Lead links to the checkout to the pages that show it."""
     here = PurePosixPath(page.file.src_uri).parent
 

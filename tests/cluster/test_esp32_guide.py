@@ -1,4 +1,4 @@
-"""The page for authors of ESP32 firmware: its conversation with a bridge, typed as it stands, and its partition table."""
+"""The page for authors of ESP32 firmware: its conversation with a bridge, as it stands, and its partition table."""
 
 import asyncio
 import csv

@@ -1,6 +1,7 @@
-"""The pages on stopping a release and on health rules, command by command, with a running operator."""
+"""The pages for whoever releases and runs Backstay, command by command, with an operator where they need one."""
 
 import pytest
+import yaml
 
 from backstay.adapters.kube.client import HOLDS, KubeClient
 from backstay.core.planes import Plane
@@ -10,6 +11,7 @@ from tests.cluster.guide_shell import GuideShell
 from tests.cluster.operator_stage import (
     OLD,
     Devices,
+    Plan,
     applied,
     cameras,
     holds,
@@ -21,8 +23,15 @@ from tests.cluster.operator_stage import (
 )
 from tests.guides import blocks
 
-GUIDE = (ROOT / "docs" / "how-to" / "stop-a-bad-release.md").read_text()
-RULES = (ROOT / "docs" / "how-to" / "write-a-health-rule.md").read_text()
+HOW_TO = ROOT / "docs" / "how-to"
+STOP = (HOW_TO / "stop-a-bad-release.md").read_text()
+RULES = (HOW_TO / "write-a-health-rule.md").read_text()
+ASK = (HOW_TO / "ask-and-hold.md").read_text()
+AHEAD = (HOW_TO / "see-ahead.md").read_text()
+UPGRADE = (HOW_TO / "upgrade-backstay.md").read_text()
+CELLS = (HOW_TO / "run-a-million-devices.md").read_text()
+PATIENT = ("--lease-duration", "15")
+"""This test runs many commands, and a busy machine must not cost the operator its lease meanwhile."""
 UNWELL = ("backstay status",)
 
 
@@ -31,8 +40,12 @@ def typed(block: str) -> str:
     return "\n".join(f"{line} || test $? = 3" if line.startswith(UNWELL) else line for line in block.splitlines())
 
 
+async def waits_for_approval(vision: Plan) -> None:
+    await vision.until(lambda found: (found.get("summary") or {}).get("health") == "WaitingForApproval")
+
+
 @pytest.mark.timeout(180)
-async def test_commands_of_the_guide_stop_a_release_and_take_it_back(
+async def test_commands_of_the_guides_approve_a_release_explain_it_stop_it_and_take_it_back(
     sandbox: Sandbox, kube: KubeClient, namespace: str, tmp_path
 ) -> None:
     shell = GuideShell(sandbox, namespace, tmp_path)
@@ -41,12 +54,28 @@ async def test_commands_of_the_guide_stop_a_release_and_take_it_back(
     await fleet.create("cam-1", "cam-2", kind="camera", region="eu")
     await fleet.create("cam-3", kind="camera", region="us")
     model = await push(sandbox, tmp_path, Plane.MODEL, "1.0.0")
-    look, hold, freeze, pause, rollback, watch, sleep, morning = map(typed, blocks(GUIDE, "sh"))
-    async with obeying(fleet), running_operator(sandbox, tmp_path):
-        rings = [ring("eu", select={"matchLabels": {"region": "eu"}}), ring("everyone", size="100%", soak="1h")]
+    look, hold, freeze, pause, rollback, watch, sleep, morning = map(typed, blocks(STOP, "sh"))
+    async with obeying(fleet), running_operator(sandbox, tmp_path, *PATIENT):
+        rings = [
+            ring("eu", select={"matchLabels": {"region": "eu"}}, approval="Manual"),
+            ring("everyone", size="100%", soak="1h", approval="Manual"),
+        ]
         vision = await applied(kube, namespace, plan("vision", model, rings=rings))
-        await vision.until(lambda found: found.get("ring") == "everyone")
+        await waits_for_approval(vision)
+        approve, annotate, _ = blocks(ASK, "sh")
+        await shell.run(approve)
+        revision = (await vision.until(lambda found: found.get("ring") == "eu"))["revision"]
+        await waits_for_approval(vision)
+        await shell.run(annotate.replace("0ff0650b3c-3/eu", f"{revision}/everyone"))
+        await vision.until(lambda found: found.get("ring") == "everyone" and found["phase"] == "Soaking")
+
         assert "vision" in await shell.run(look)
+        (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan("vision", model, rings=rings)))
+        live, *_ = blocks(AHEAD, "sh")[0].splitlines()
+        assert "plan vision" in await shell.run(
+            f"{live.partition('#')[0].replace('plan.yaml', str(tmp_path / 'plan.yaml'))} -n {namespace}"
+        )
+        assert "cam-1" in await shell.run(blocks(AHEAD, "sh")[-1].replace("cam-0042", "cam-1"))
 
         await shell.run(hold)
         await shell.run(freeze)
@@ -74,3 +103,36 @@ async def test_commands_of_the_guide_make_a_rule_that_the_operator_accepts(
     async with running_operator(sandbox, tmp_path):
         said = await shell.run(commands.replace("quality.yaml", str(tmp_path / "quality.yaml")))
     assert "condition met" in said
+
+
+async def test_commands_of_the_guide_upgrade_what_the_cluster_has(sandbox: Sandbox, namespace: str, tmp_path) -> None:
+    shell = GuideShell(sandbox, namespace, tmp_path)
+    # What the sandbox has applied before is the sandbox's.
+    ours = [
+        block.replace("--server-side", "--server-side --field-manager=backstay-sandbox")
+        for block in blocks(UPGRADE, "sh")
+    ]
+    said = [await shell.run(block) for block in ours]
+    assert any("condition met" in told for told in said)
+
+
+async def test_commands_of_the_guide_name_cells_and_stop_each_of_them(
+    sandbox: Sandbox, kube: KubeClient, namespace: str, tmp_path
+) -> None:
+    shell = GuideShell(sandbox, namespace, tmp_path)
+    label, stop = blocks(CELLS, "sh")
+    await shell.run(
+        "kubectl create namespace argocd",
+        *(f"kubectl create secret generic -n argocd {name}" for name in ("cluster-eu-1", "cluster-eu-2")),
+    )
+    try:
+        await shell.run(label)
+        (cells,) = yaml.safe_load((ROOT / "manifests/argocd/applicationset.yaml").read_text())["spec"]["generators"]
+        (wanted,) = cells["clusters"]["selector"]["matchExpressions"]
+        selector = f"{wanted['key']} in ({','.join(wanted['values'])})"
+        found = await shell.run(f"kubectl get secrets -n argocd -l '{selector}' -o name")
+        assert found.split() == ["secret/cluster-eu-1", "secret/cluster-eu-2"]
+    finally:
+        await shell.run("kubectl delete namespace argocd --wait=false")
+    await shell.run(f"CELLS=$(kubectl config current-context); {stop}")
+    assert [one["metadata"]["name"] for one in await kube.list(HOLDS, namespace)] == ["stock-taking"]

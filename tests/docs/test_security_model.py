@@ -4,7 +4,12 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NAMED = ("explanation/security-model.md", "explanation/three-planes.md", "how-to/upgrade-backstay.md", "reference/sources.md")
+NAMED = (
+    "explanation/security-model.md",
+    "explanation/three-planes.md",
+    "how-to/upgrade-backstay.md",
+    "reference/sources.md",
+)
 PAGES = {name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in NAMED}
 
 

@@ -1,7 +1,7 @@
 """The site is built without a warning, fails on what is dead or astray, and asks no other host for anything.
 
-Other hosts are not asked here, so of links that lead away only the form is checked, and that `reference/sources.md` has them with
-the day on which somebody looked.
+Other hosts are not asked here, so of links that lead away only the form is checked, and that `reference/sources.md`
+has them with the day on which somebody looked.
 """
 
 import os
@@ -21,6 +21,7 @@ MKDOCS = Path(sys.executable).with_name("mkdocs")
 LINK = re.compile(r"(?<!!)\]\(([^)\s]+)\)")
 AWAY = re.compile(r"https?://[^\s)>\"'`|]+")
 EXAMPLE = re.compile(r"\.example\b|^127\.0\.0\.1|^localhost")
+CODE = re.compile(r"^```.*?^```$|`[^`\n]*`|^ {4}[^\n]*$", re.MULTILINE | re.DOTALL)
 WRITTEN = sorted((ROOT / "docs").rglob("*.md"))
 FRONT = [ROOT / "README.md", ROOT / "CHANGELOG.md"]
 SOURCES = ROOT / "docs" / "reference" / "sources.md"
@@ -125,7 +126,7 @@ def away_links() -> dict[str, Path]:
     """Each address that a page leads to, and one such page. What stands in a block of code leads nowhere."""
     found = {}
     for page in (*WRITTEN, *FRONT):
-        text = re.sub(r"^```.*?^```$|`[^`\n]*`|^ {4}.*$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+        text = CODE.sub("", page.read_text(encoding="utf-8"))
         found |= {link.rstrip(".,;"): page for link in AWAY.findall(text)}
     return {link: page for link, page in found.items() if not EXAMPLE.search(urlsplit(link).netloc)}
 
@@ -136,7 +137,9 @@ def test_link_that_leads_away_is_whole_and_among_the_sources(link: str, page: Pa
     assert parts.scheme == "https", page
     assert re.fullmatch(r"([a-z0-9-]+\.)+[a-z]{2,}", parts.netloc), page
     rows = [row for row in SOURCES.read_text(encoding="utf-8").splitlines() if f"<{link}>" in row]
-    assert len(rows) == 1, f"{page.name} leads to {link}: put it into {SOURCES.name}, with the day on which you looked at it"
+    assert len(rows) == 1, (
+        f"{page.name} leads to {link}: put it into {SOURCES.name}, with the day on which you looked at it"
+    )
     looked_at = re.search(r"\| (\d{4}-\d{2}-\d{2}) \|$", rows[0])
     assert looked_at is not None
     assert date.fromisoformat(looked_at[1]) > date(2025, 1, 1)
