@@ -6,13 +6,14 @@ PYTHON ?= python3
 VENV := .venv/bin
 JOBS ?= 3
 
-.PHONY: help setup setup-tests setup-benchmarks machine demo test check lint formatted types layers generated faults vm bench image mutants format lock clean
+.PHONY: help setup setup-tests setup-benchmarks machine demo test check docs lint formatted types layers generated faults vm bench image mutants format lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo     one real release, end to end; KEEP=1 leaves everything up to look around'
 	@echo 'make test     every test except the long ones'
-	@echo 'make check    lint, formatting, types, layers, generated files'
+	@echo 'make check    lint, formatting, types, layers, generated files, the site'
+	@echo 'make docs     the site of docs/, in build/docs; a dead link, or a page that is not in the navigation, is an error'
 	@echo 'make faults   the long fault tests, the laws and the fuzz with ten times as many examples'
 	@echo 'make vm       all tests that boot whole machines, also with the power cut at each write of an install: an hour'
 	@echo 'make bench    what decisions, a bridge, an agent and 10,000 devices take in time, memory and writes;'
@@ -68,7 +69,7 @@ mutants: setup
 	@$(VENV)/python scripts/mutants.py $(MODULE) $(if $(TESTS),--tests $(TESTS))
 
 # One target for each, so that `make --keep-going check` tells everything that is wrong.
-check: lint formatted types layers generated
+check: lint formatted types layers generated docs
 
 lint: setup
 	$(VENV)/ruff check
@@ -93,6 +94,9 @@ generated: setup
 	$(VENV)/python scripts/prometheus_rule.py --check
 	$(VENV)/python scripts/cli_reference.py --check
 	$(VENV)/python scripts/grafana_dashboards.py --check
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(VENV)/mkdocs build --strict --quiet
 
 format: setup
 	$(VENV)/ruff check --fix-only

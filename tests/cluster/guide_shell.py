@@ -1,6 +1,7 @@
 """The commands of a guide, run as a reader would run them, against the sandbox and in a test's own namespace."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 from backstay.sandbox import Sandbox
@@ -11,7 +12,7 @@ TENANT = "acme"
 
 
 class GuideShell:
-    """A shell in the checkout with a kubectl for the sandbox, and with the programs of other directories."""
+    """A shell in the checkout with a kubectl for the sandbox, a backstay that finds it, and other programs."""
 
     def __init__(self, sandbox: Sandbox, namespace: str, home: Path, *programs: Path) -> None:
         self._namespace = namespace
@@ -19,7 +20,7 @@ class GuideShell:
         kubectl.write_text(f'#!/bin/sh\nexec {sandbox._binaries}/kubectl --kubeconfig {sandbox.kubeconfig} "$@"\n')
         kubectl.chmod(0o755)
         # Without a home kubectl would keep its cache in the working directory.
-        path = ":".join(map(str, (home, *programs, "/usr/bin", "/bin")))
+        path = ":".join(map(str, (home, *programs, Path(sys.executable).parent, "/usr/bin", "/bin")))
         self._environment = {"PATH": path, "HOME": str(home), "KUBECONFIG": str(sandbox.kubeconfig)}
 
     async def run(self, *commands: str) -> str:

@@ -10,6 +10,7 @@ from tests.cluster.guide_shell import ROOT, GuideShell
 from tests.cluster.test_agent import until
 from tests.guides import blocks
 
+RECOVERY = (ROOT / "docs" / "how-to" / "recover-a-device.md").read_text()
 GUIDE = (ROOT / "docs" / "how-to" / "install-the-agent.md").read_text()
 
 
@@ -23,3 +24,11 @@ async def test_commands_of_the_guide_let_an_agent_report(sandbox, kube, namespac
     async with Agent(sandbox, namespace, device["metadata"]["name"], device["spec"]["node"], tmp_path).running():
         await until(kube, namespace, lambda status: "conditions" in status)
         assert re.search(r"box-1\b.*backstay-agent/", await shell.run(look))
+        why, journal, safe, recover = blocks(RECOVERY, "sh")
+        assert "box-1" in await shell.run(why)
+        # A person is asked; here nobody can be.
+        await shell.run(safe.replace("safe-mode box-1", "safe-mode box-1 --yes"))
+        await until(kube, namespace, lambda status: status["health"].get("safeMode") or "Safe" in str(status))
+        assert "safe mode" in (await shell.run(f"{journal.strip()} --data {tmp_path}/data")).lower()
+        await shell.run(recover)
+        await until(kube, namespace, lambda status: status.get("recovered") == 1)

@@ -37,16 +37,20 @@ PROBES = [
 ]
 
 
-@pytest.fixture
-async def key(sandbox: Sandbox, kube: KubeClient, namespace: str) -> bytes:
-    """The tenant's key, in a namespace made ready for a bridge."""
-    key = secrets.token_bytes(32)
+async def make_ready(sandbox: Sandbox, kube: KubeClient, namespace: str) -> bytes:
+    """Make a namespace ready for a bridge; gives the tenant's key."""
+    key = secrets.token_hex(32).encode()
     data = {"key": base64.b64encode(key).decode()}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "backstay-tenant-key"}, "data": data}
     await kube.create(SECRETS, secret, namespace)
     text = (ROOT / "manifests/tenant/bridge-rbac.yaml").read_text()
     await sandbox.apply(text.replace("TENANT", namespace).replace("GATEWAY", GATEWAY))
     return key
+
+
+@pytest.fixture
+async def key(sandbox: Sandbox, kube: KubeClient, namespace: str) -> bytes:
+    return await make_ready(sandbox, kube, namespace)
 
 
 @asynccontextmanager

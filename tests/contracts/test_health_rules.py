@@ -26,8 +26,10 @@ from backstay.core.devices import RevisionName
 from backstay.core.planes import Plane
 from backstay.core.signals import Result, Signal, Verdict
 from tests.contracts.real_prometheus import remembering
+from tests.guides import blocks
 
 ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs" / "how-to" / "write-a-health-rule.md").read_text(encoding="utf-8")
 FILES = sorted((ROOT / "manifests" / "health").glob("*.yaml"))
 CLASSES = ("esp32", "rk3566")
 CONCERNS = ("inference", "inputs", "reporting", "resources")
@@ -94,8 +96,9 @@ def past() -> str:
         heard: int | None = 10,
         version: str = "2.0.0",
         ring: str = "canary",
+        revision: str = "new-2",
     ) -> None:
-        of = {"plan": "vision", "revision": "new-2", "ring": ring, "class": device_class}
+        of = {"plan": "vision", "revision": revision, "ring": ring, "class": device_class}
         versions = {"firmware": version, "model": version, "config": version}
         add("device_info", namespace, name, "1", **of, **versions)
         add("device_reachable", namespace, name, str(int(reachable)))
@@ -115,6 +118,10 @@ def past() -> str:
             device("sick", name, device_class, reachable=number > 1, figures=BAD if number > 2 else None, heard=90)
             device("other-ring", name, device_class, figures=GOOD, ring="internal")
             device("no-version", name, device_class, figures=GOOD, version="")
+            for fleet, accuracy in (("as-before", "0.97"), ("worse", "0.91")):
+                device(fleet, name, device_class, figures={"inference_accuracy": accuracy})
+                before = {"inference_accuracy": "0.97"}
+                device(fleet, f"{name}-before", device_class, figures=before, ring="everyone", revision="old-1")
     return "\n".join([*sorted(rows), "# EOF", ""])
 
 
@@ -235,3 +242,46 @@ def test_reporting_waits_before_it_asks_for_anything_fresh():
         "esp32-reporting-logs": timedelta(seconds=90),
     }
     assert {signal.blames for signal in signals.values()} == {tuple(Plane)}
+
+
+# The rule of the guide
+
+
+def guide_rule() -> HealthRule:
+    (written,) = blocks(GUIDE, "yaml")
+    return HealthRule.from_document(yaml.safe_load(written))
+
+
+def guide_signals() -> dict[str, Signal]:
+    rule = guide_rule()
+    return {signal.name.removeprefix("quality-"): signal for signal in signals_from({"quality": rule.spec})}
+
+
+LIMITS = ("accuracy", "latency", "reporting", "metrics", "logs")
+
+
+def test_rule_of_the_guide_is_acted_on_as_a_whole() -> None:
+    assert unsupported(guide_rule()) == ()
+    assert set(guide_signals()) == {*LIMITS, "accuracy-drop"}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+async def test_signal_of_the_guide_tells_a_fleet_that_is_well_from_a_sick_and_an_absent_one(prometheus, name) -> None:
+    signal = guide_signals()[name]
+    results = [(await judged(prometheus, signal, fleet)).result for fleet in ("well", "sick", "nobody")]
+    assert results == [Result.PASS, Result.FAIL, Result.NO_DATA]
+
+
+async def test_comparison_of_the_guide_sees_the_loss_that_its_limit_does_not(prometheus) -> None:
+    signals = guide_signals()
+    assert (await judged(prometheus, signals["accuracy"], "worse")).result is Result.PASS
+    results = [(await judged(prometheus, signals["accuracy-drop"], fleet)).result for fleet in ("as-before", "worse")]
+    assert results == [Result.PASS, Result.FAIL]
+
+
+async def test_query_to_try_out_gives_one_number(real_url: str) -> None:
+    (query,) = blocks(GUIDE, "promql")
+    asked = {"query": query, "time": str(AT.timestamp())}
+    async with aiohttp.ClientSession() as session, session.get(f"{real_url}/api/v1/query", params=asked) as response:
+        (found,) = (await response.json())["data"]["result"]
+    assert float(found["value"][1]) > 0

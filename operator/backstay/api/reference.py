@@ -19,7 +19,8 @@ HEADER: Final = f"""<!-- Generated from backstay.api by `{COMMAND}`; do not edit
 
 All kinds are of `{GROUP}/{VERSION}` and live in a namespace, which is the tenant. `kubectl explain` shows the same
 texts. A field marked *not yet* is part of the API, but this version does not act on it: an object that sets it gets the
-condition `Accepted=False` with reason `NotYetSupported` and the field's path.
+condition `Accepted=False` with reason `NotYetSupported` and the field's path. Each field has an anchor, such as
+[`#releaseplan.spec.rings.soak`](#releaseplan.spec.rings.soak).
 """
 
 
@@ -57,7 +58,8 @@ def _row(path: str, field: Schema, *, required: bool, kind: type[Resource]) -> s
     if required:
         texts.insert(0, "**Required.**")
     texts += _not_yet(path, kind)
-    cells = (f"`{path}`", _type(field), " ".join(text for text in texts if text))
+    anchor = f"{kind.kind_name().lower()}.{path}".replace("[]", "")
+    cells = (f'<a id="{anchor}"></a>`{path}`', _type(field), " ".join(text for text in texts if text))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

@@ -110,6 +110,18 @@ def env(directory: Directory) -> None:
 
 
 @app.command()
+def scrape(
+    job: Annotated[str, typer.Argument(help="A name for what is scraped; it has one address.")],
+    address: Annotated[str, typer.Argument(help="HOST:PORT that answers /metrics, such as a bridge.")],
+    directory: Directory,
+) -> None:
+    """Let the sandbox's Prometheus scrape something from now on; it looks every five seconds for what is new."""
+    from backstay.sandbox import detached
+
+    detached.scrape(directory, job, address)
+
+
+@app.command()
 def down(directory: Directory) -> None:
     """End the sandbox; its logs stay."""
     from backstay.sandbox import detached

@@ -203,10 +203,7 @@ class Sandbox:
 
         Prometheus looks at its targets every five seconds.
         """
-        # Prometheus sees every name that ends in .json, so the file must appear whole.
-        temporary = self._places.targets / f"{job}.new"
-        temporary.write_text(components.targets(job, address), encoding="utf-8")
-        temporary.replace(self._places.targets / f"{job}.json")
+        components.write_target(self._places.targets, job, address)
 
     def scrape_no_more(self, job: str) -> None:
         """Let Prometheus forget a job; its series go stale at once."""

@@ -373,6 +373,9 @@ def encoded(path: Path) -> str:
     return base64.b64encode(path.read_bytes()).decode()
 
 
-def targets(job: str, address: str) -> str:
-    """A file of scrape targets with one target."""
-    return json.dumps([{"targets": [address], "labels": {"job": job}}])
+def write_target(directory: Path, job: str, address: str) -> None:
+    """Give Prometheus a file of scrape targets with one target, in place of the job's earlier one."""
+    # Prometheus sees every name that ends in .json, so the file must appear whole.
+    temporary = directory / f"{job}.new"
+    temporary.write_text(json.dumps([{"targets": [address], "labels": {"job": job}}]), encoding="utf-8")
+    temporary.replace(directory / f"{job}.json")

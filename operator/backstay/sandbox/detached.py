@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,14 +11,17 @@ from pathlib import Path
 import aiohttp
 
 from backstay.errors import Refused
+from backstay.sandbox.components import write_target
 from backstay.sandbox.endpoint import Probe
-from backstay.sandbox.places import discard_data
+from backstay.sandbox.places import discard_data, targets_of
 from backstay.sandbox.process import POLL_SECONDS, ComponentFailed, end
 from backstay.sandbox.state import Component, State
 
 START_SECONDS = 120.0
 OWNER_GRACE_SECONDS = 30.0
 COMPONENT_GRACE_SECONDS = 5.0
+_JOB = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_ADDRESS = re.compile(r"[^\s/:]+:\d{1,5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,19 @@ def find(directory: Path) -> State:
     if state is None or not state.alive():
         raise Refused(f"no sandbox is up in {directory}; `backstay sandbox up --directory {directory}` starts one")
     return state
+
+
+def scrape(directory: Path, job: str, address: str) -> None:
+    """Let Prometheus of the sandbox in `directory` scrape `/metrics` at an address (host:port) from now on.
+
+    Raises `Refused` if there is no sandbox, or if the job is no name or the address no address.
+    """
+    if not _JOB.fullmatch(job):
+        raise Refused(f"{job!r} is no name of a job: use lower-case letters, digits and '-'")
+    if not _ADDRESS.fullmatch(address):
+        raise Refused(f"{address!r} is not HOST:PORT, such as 127.0.0.1:9465")
+    find(directory)
+    write_target(targets_of(directory), job, address)
 
 
 async def begin(directory: Path, kubeconfig: Path | None = None, nodes: int = 0, *, workloads: bool = False) -> State:

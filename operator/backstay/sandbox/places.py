@@ -74,7 +74,7 @@ class Places:
     @property
     def targets(self) -> Path:
         """Prometheus' scrape targets, one file for each job."""
-        return self.configuration / "targets"
+        return targets_of(self.directory)
 
     @property
     def rules(self) -> Path:
@@ -152,3 +152,8 @@ def _data_directory(link: Path) -> Path:
         return data
     link.mkdir(mode=0o700)
     return link
+
+
+def targets_of(directory: Path) -> Path:
+    """The scrape targets of the sandbox in `directory`."""
+    return directory / "configuration" / "targets"
