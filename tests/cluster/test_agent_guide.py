@@ -21,14 +21,15 @@ async def test_commands_of_the_guide_let_an_agent_report(sandbox, kube, namespac
     (written,) = blocks(GUIDE, "yaml")
     device = yaml.safe_load(written)
     await kube.create(EDGE_DEVICES, device | {"metadata": {"name": device["metadata"]["name"]}}, namespace)
-    async with Agent(sandbox, namespace, device["metadata"]["name"], device["spec"]["node"], tmp_path).running():
+    agent = Agent(sandbox, namespace, device["metadata"]["name"], device["spec"]["node"], tmp_path)
+    async with agent.running():
         await until(kube, namespace, lambda status: "conditions" in status)
         assert re.search(r"box-1\b.*backstay-agent/", await shell.run(look))
         why, journal, safe, recover = blocks(RECOVERY, "sh")
         assert "box-1" in await shell.run(why)
         # A person is asked; here nobody can be.
         await shell.run(safe.replace("safe-mode box-1", "safe-mode box-1 --yes"))
-        await until(kube, namespace, lambda status: status["health"].get("safeMode") or "Safe" in str(status))
-        assert "safe mode" in (await shell.run(f"{journal.strip()} --data {tmp_path}/data")).lower()
+        await until(kube, namespace, lambda status: "SafeMode" in str(status["conditions"]))
+        assert "safe mode" in (await shell.run(f"{journal.strip()} --data {agent.directory}")).lower()
         await shell.run(recover)
         await until(kube, namespace, lambda status: status.get("recovered") == 1)
