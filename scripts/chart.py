@@ -6,6 +6,7 @@ From where to where:
     manifests/rbac.yaml                → templates/rbac.yaml, in the release's namespace
     manifests/admission.yaml           → templates/admission.yaml
     manifests/tenant/bridge-rbac.yaml  → templates/bridge-rbac.yaml, for each of `bridges`
+    manifests/monitoring/rules.yaml    → rules/backstay.yaml
     values.schema.json, values.yaml    → the table in README.md
 """
 
@@ -40,6 +41,7 @@ def chart_files() -> dict[Path, str]:
         CHART / "templates" / "rbac.yaml": rbac(),
         CHART / "templates" / "admission.yaml": admission(),
         CHART / "templates" / "bridge-rbac.yaml": bridge_rbac(),
+        CHART / "rules" / "backstay.yaml": rules(),
         readme: with_table(readme.read_text(encoding="utf-8")),
     }
 
@@ -77,6 +79,11 @@ def bridge_rbac() -> str:
         + of_gateway.replace("TENANT", "{{ .namespace }}").replace("GATEWAY", "{{ .gateway }}")
         + "{{- end }}\n"
     )
+
+
+def rules() -> str:
+    """The alerts, which the chart takes as they are: their braces are Prometheus's."""
+    return _body((ROOT / "manifests" / "monitoring" / "rules.yaml").read_text(encoding="utf-8"))
 
 
 def with_table(readme: str) -> str:

@@ -1,5 +1,6 @@
 """The manifests against the real API server: what each identity may and may not do; the example is accepted."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,11 @@ import pytest
 from kubernetes.aio import client, config
 
 from backstay.api import KINDS
+from backstay.sandbox import Sandbox
+from tests.cluster.guide_shell import ROOT, GuideShell
+from tests.guides import blocks
 
-MANIFESTS = Path(__file__).parents[2] / "manifests"
+MANIFESTS = ROOT / "manifests"
 GROUP = "backstay.dev"
 TENANT, OTHER = "backstay-test-tenant", "backstay-test-other"
 OPERATOR = "system:serviceaccount:backstay-system:backstay-operator"
@@ -150,3 +154,15 @@ async def test_plan_goes_at_once_when_it_is_deleted_and_no_operator_runs(sandbox
     await sandbox.kubectl("delete", "releaseplan", "vision", "-n", namespace, "--wait", "--timeout=10s")
     left = await sandbox.kubectl("get", "releaseplans", "-n", namespace, "-o", "name")
     assert left.strip() == ""
+
+
+async def test_dashboards_come_to_grafana_by_the_guide(sandbox: Sandbox, tmp_path: Path) -> None:
+    (commands,) = blocks((ROOT / "docs" / "how-to" / "watch-with-grafana.md").read_text(), "sh")
+    await sandbox.kubectl("create", "namespace", "monitoring")
+    try:
+        await GuideShell(sandbox, "monitoring", tmp_path).run(commands)
+        found = await sandbox.kubectl("get", "configmap", "-n", "monitoring", "-l", "grafana_dashboard=1", "-o", "json")
+        (one,) = json.loads(found)["items"]
+        assert sorted(one["data"]) == sorted(path.name for path in (MANIFESTS / "monitoring" / "grafana").iterdir())
+    finally:
+        await sandbox.kubectl("delete", "namespace", "monitoring", "--wait=false")

@@ -14,7 +14,7 @@ from tests.cluster.operator_stage import Devices, Operator, Plan, applied, plan,
 from tests.guides import blocks
 from tests.web.browsing import browsing
 
-GUIDE = (ROOT / "docs/how-to/watch-on-the-page.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "how-to" / "watch-on-the-page.md").read_text(encoding="utf-8")
 # A browser and a second operator take their share of two cores.
 OPTIONS = ("--page-listen", "127.0.0.1:0", "--lease-duration", "10")
 RINGS = [ring("canary", size=1), ring("everyone", size="100%", approval="Manual", inFlight="100%")]

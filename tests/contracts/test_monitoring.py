@@ -125,6 +125,11 @@ CASES = {
         f'{PLAN},reason="Held"',
         at="73h",
     ),
+    "BackstayBridgeDown": Case(
+        {'up{job="backstay-bridge-gw-eu-metrics",instance="gw:80"}': "0x240"},
+        {'up{job="backstay-bridge-gw-eu-metrics",instance="gw:80"}': "1 0 1x240", 'up{job="other"}': "0x240"},
+        'job="backstay-bridge-gw-eu-metrics",instance="gw:80"',
+    ),
     "BackstayBridgeViewStale": Case(
         {'backstay_bridge_view_age_seconds{instance="gw:80"}': "0+60x240"},
         {'backstay_bridge_view_age_seconds{instance="gw:80"}': "5x240"},

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 MKDOCS = Path(sys.executable).with_name("mkdocs")
 LINK = re.compile(r"(?<!!)\]\(([^)\s]+)\)")
 AWAY = re.compile(r"https?://[^\s)>\"'`|]+")
-EXAMPLE = re.compile(r"\.example\b|^127\.0\.0\.1|^localhost")
+EXAMPLE = re.compile(r"\.example\b|^127\.0\.0\.1|^localhost|^backstay\.dev$")
 CODE = re.compile(r"^```.*?^```$|`[^`\n]*`|^ {4}[^\n]*$", re.MULTILINE | re.DOTALL)
 WRITTEN = sorted((ROOT / "docs").rglob("*.md"))
 FRONT = [ROOT / "README.md", ROOT / "CHANGELOG.md"]
@@ -92,7 +92,7 @@ def test_site_is_not_built_when_it_names_a_file_that_is_not_in_the_checkout(tmp_
 def checkout(directory: Path) -> Path:
     """A copy of what the site is made from."""
     copy = directory / "checkout"
-    for name in ("docs", "manifests", "scripts", "tests", "demo"):
+    for name in ("docs", "manifests", "scripts", "tests", "demo", "helm", "image", "crds"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
     for name in ("mkdocs.yml", "CHANGELOG.md", "README.md"):
         shutil.copy(ROOT / name, copy / name)

@@ -113,59 +113,12 @@ def known_kinds(text: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([helm_binaries() / "known-kinds"], input=text, capture_output=True, text=True)
 
 
-def test_alerts_fire_when_a_bridge_is_away_and_say_whose(tmp_path: Path):
+def test_alerts_are_those_that_promtool_has_tried(tmp_path: Path):
     rules = by_name(documents(rendered(tmp_path, MONITORING, values=EVERYTHING)))[
-        "PrometheusRule", "backstay-system", "backstay-bridges"
+        "PrometheusRule", "backstay-system", "backstay"
     ]
-    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules["spec"]))
-    bridge = 'namespace="acme", gateway="gw-eu", job="backstay-bridge-gw-eu-metrics"'
-    tests = {
-        "rule_files": ["rules.yaml"],
-        "evaluation_interval": "1m",
-        "tests": [
-            {
-                "interval": "1m",
-                "input_series": [
-                    {"series": f"up{{{bridge}}}", "values": "1x5 0x20"},
-                    {"series": 'up{namespace="acme", job="another"}', "values": "0x25"},
-                    {"series": f"backstay_bridge_view_age_seconds{{{bridge}}}", "values": "5x10 70x20"},
-                    {
-                        "series": f'backstay_bridge_status_writes_total{{{bridge}, kind="answer", result="failed"}}',
-                        "values": "0x5 1+1x20",
-                    },
-                    {"series": f"backstay_bridge_fetch_failures_total{{{bridge}}}", "values": "0+1x25"},
-                ],
-                "alert_rule_test": [fires(name, minute) for name, minute in FIRING.items()],
-            }
-        ],
-    }
-    (tmp_path / "tests.yaml").write_text(yaml.safe_dump(tests))
 
-    done = subprocess.run(["promtool", "test", "rules", "tests.yaml"], cwd=tmp_path, capture_output=True, text=True)
-
-    # promtool compares whole alerts, words included, so what is said is looked for in what it found.
-    for name, words in SAID.items():
-        assert f'alertname="{name}"' in done.stdout + done.stderr
-        assert words in done.stdout + done.stderr
-    assert 'job="another"' not in done.stdout + done.stderr
-
-
-FIRING = {
-    "BackstayBridgeDown": "8m",
-    "BackstayBridgeViewStale": "14m",
-    "BackstayBridgeAnswersNotWritten": "20m",
-    "BackstayBridgeFetchFailing": "20m",
-}
-SAID = {
-    "BackstayBridgeDown": "The bridge of gateway gw-eu in acme does not answer.",
-    "BackstayBridgeViewStale": "Its last whole reading of holds is 1m 10s old.",
-    "BackstayBridgeAnswersNotWritten": "Writes of the kind answer were failed.",
-    "BackstayBridgeFetchFailing": "cannot bring artifacts from the registry.",
-}
-
-
-def fires(name: str, minute: str) -> dict[str, object]:
-    return {"eval_time": minute, "alertname": name, "exp_alerts": []}
+    assert rules["spec"] == yaml.safe_load((ROOT / "manifests" / "monitoring" / "rules.yaml").read_text())
 
 
 def test_chart_has_the_version_of_the_program():

@@ -117,6 +117,8 @@ def _test_for(wanted: Wanted) -> Callable[[Device], bool]:
         tests.append(lambda device: any(status.version == wanted.version for status in device.planes.values()))
     if wanted.standing is not None:
         tests.append(lambda device: standing_of(device) is wanted.standing)
+    if len(tests) == 1:
+        return tests[0]
     return lambda device: all(test(device) for test in tests)
 
 

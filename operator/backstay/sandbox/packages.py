@@ -32,8 +32,8 @@ PROGRAMS = {
     "busybox-static": "busybox",
     "iproute2": "ip",
 }
-# What only tests use: the browser that opens the page, and the shells that complete.
-TESTED = {"chromium": "chromium", "zsh": "zsh", "fish": "fish"}
+# What only tests use: the browser that opens the page, what a guide calls, and the shells that complete.
+TESTED = {"chromium": "chromium", "curl": "curl", "zsh": "zsh", "fish": "fish"}
 # What only the booted tests use.
 MACHINE = {
     "qemu-system-x86": "qemu-system-x86_64",
