@@ -39,7 +39,10 @@ def up(
     kubeconfig: Annotated[
         Path | None, typer.Option(help="Use the cluster that this file names instead of starting one.")
     ] = None,
-    cluster: Annotated[Cluster, typer.Option(help="Where the cluster comes from.")] = Cluster.OWN,
+    cluster: Annotated[
+        Cluster,
+        typer.Option(help="Where the cluster comes from. kind needs Docker, and has not been tried with a real one."),
+    ] = Cluster.OWN,
     node: Annotated[
         int, typer.Option("--node", count=True, help="Add a node that runs Pods; give it twice for two.")
     ] = 0,
@@ -48,20 +51,28 @@ def up(
     ] = False,
 ) -> None:
     """Start a sandbox, and leave it running."""
-    from backstay.sandbox import detached
+    from backstay.sandbox import detached, kind
+    from backstay.sandbox.progress import report_to_terminal
 
-    if cluster is Cluster.KIND:
-        raise Refused("a sandbox on kind is not there yet; make a kind cluster yourself and pass its --kubeconfig")
-    if node and kubeconfig is not None:
-        raise Refused("nodes join only a cluster of the sandbox's own: leave out --node or --kubeconfig")
-    if workloads and kubeconfig is not None:
-        raise Refused("a cluster that exists makes Pods by itself: leave out --workloads or --kubeconfig")
+    if cluster is Cluster.KIND and kubeconfig is not None:
+        raise Refused("--kubeconfig names a cluster that exists, and --cluster kind makes one: leave out one of them")
+    foreign = "--kubeconfig" if kubeconfig is not None else "--cluster kind" if cluster is Cluster.KIND else None
+    if node and foreign:
+        raise Refused(f"nodes join only a cluster of the sandbox's own: leave out --node or {foreign}")
+    if workloads and foreign:
+        raise Refused(f"such a cluster makes Pods by itself: leave out --workloads or {foreign}")
     state = State.load(directory)
     if state is not None and state.alive():
         typer.echo(f"A sandbox is up already in {directory}; `backstay sandbox down` ends it.")
         return
+    if cluster is Cluster.KIND:
+        kubeconfig = kind.create(directory.absolute(), report_to_terminal)
     typer.echo("Starting the sandbox …", err=True)
-    asyncio.run(detached.begin(directory.absolute(), kubeconfig, node, workloads=workloads))
+    try:
+        asyncio.run(detached.begin(directory.absolute(), kubeconfig, node, workloads=workloads))
+    except BaseException:
+        kind.delete(directory.absolute(), report_to_terminal)
+        raise
     status(directory)
     typer.echo(f'\nTo use it: eval "$({_again("env", directory)})"\nTo end it: {_again("down", directory)}')
 
@@ -124,9 +135,12 @@ def scrape(
 @app.command()
 def down(directory: Directory) -> None:
     """End the sandbox; its logs stay."""
-    from backstay.sandbox import detached
+    from backstay.sandbox import detached, kind
+    from backstay.sandbox.progress import report_to_terminal
 
-    if asyncio.run(detached.finish(directory)):
+    was_up = asyncio.run(detached.finish(directory))
+    kind.delete(directory.absolute(), report_to_terminal)
+    if was_up:
         typer.echo(f"The sandbox has ended; its logs are in {directory / 'logs'}.")
     else:
         typer.echo(f"No sandbox is up in {directory}.")
