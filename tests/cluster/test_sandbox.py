@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -69,13 +69,18 @@ def listening_addresses(pid: int) -> set[str]:
     return {fields[1].partition(":")[0] for fields in lines if fields[3] == LISTENING and fields[9] in inodes}
 
 
+def own(names: Iterable[str]) -> set[str]:
+    """What every sandbox has; other tests may have added nodes to this one, which are seen to in test_node.py."""
+    return {name for name in names if not name.endswith(("-machine", "-containerd", "-kubelet"))}
+
+
 async def test_sandbox_is_ready_when_it_has_started(sandbox: Sandbox):
     found = State.load(sandbox.directory)
 
     assert found is not None
     assert found.ready
     conditions = await detached.conditions(found)
-    assert {condition.component.name for condition in conditions if condition.ready} == EVERYTHING
+    assert own(condition.component.name for condition in conditions if condition.ready) == EVERYTHING
 
 
 async def test_sandbox_listens_on_loopback_alone(sandbox: Sandbox):
@@ -83,8 +88,8 @@ async def test_sandbox_listens_on_loopback_alone(sandbox: Sandbox):
 
     listening = {name: listening_addresses(process.pid) for name, process in processes(sandbox.directory).items()}
 
-    assert set(listening) == EVERYTHING
-    assert all(addresses and addresses <= loopback for addresses in listening.values()), listening
+    assert own(listening) == EVERYTHING
+    assert all(listening[name] and listening[name] <= loopback for name in EVERYTHING), listening
 
 
 async def test_secrets_are_for_this_user_alone(sandbox: Sandbox):
@@ -350,7 +355,7 @@ def test_sandbox_command_goes_through_its_whole_life(own_directory: Path):
 def test_up_says_what_is_wrong_when_the_kubeconfig_is_bad(own_directory: Path, tmp_path: Path):
     up = backstay("up", f"--directory={own_directory}", f"--kubeconfig={tmp_path / 'absent'}")
 
-    assert up.returncode == 1
+    assert up.returncode == 4
     assert "absent" in up.stderr
     assert "Traceback" not in up.stderr
 

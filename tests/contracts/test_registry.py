@@ -206,7 +206,7 @@ async def test_open_blob_gives_the_rest_when_it_starts_inside(held: Held, sample
         ("dev.backstay.release-number", "-1", "whole number"),
         ("dev.backstay.npu-targets", "rk3566,../..", "'../..' is no NPU target"),
         ("dev.backstay.min-runtime", "2.3", "says wrongly what it needs"),
-        ("dev.backstay.form", "toaster", "none of system, pod, program"),
+        ("dev.backstay.form", "toaster", "none of system, pod, unit, program"),
         ("dev.backstay.served-as", "a/b/c", "neither MODEL nor MODEL/VERSION"),
     ],
 )
