@@ -6,6 +6,7 @@ into the API server's audit log, is done to the evidence.
 
 import asyncio
 import json
+import shutil
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -340,13 +341,18 @@ async def switched_over_on_disk(stage: Stage, evidence: Evidence) -> AsyncIterat
     del evidence
     models = stage.boxes[0].data / "model"
     before = (models / "current").readlink()
-    generations = sorted((models / "generations").iterdir(), key=lambda one: int(one.name))
-    wrong = next(one for one in generations if b"3.1.0" in (one / "current" / "release.json").read_bytes())
+    # Made here: the agent may have deleted what the box had tried.
+    wrong = models / "generations" / "sabotage"
+    shutil.copytree((models / "current" / "current").resolve(), wrong / "current")
+    note = wrong / "current" / "release.json"
+    note.chmod(0o644)
+    note.write_text(json.dumps({**json.loads(note.read_bytes()), "version": "3.1.0"}))
     _point(models / "current", wrong.relative_to(models))
     try:
         yield
     finally:
         _point(models / "current", before)
+        shutil.rmtree(wrong)
 
 
 def _point(link: Path, target: Path) -> None:

@@ -167,7 +167,8 @@ async def test_operator_tells_of_itself_while_it_rolls_a_plan_out(
     await until(lambda: _has_recovered(scene))
     series = await scene.series()
     assert series["backstay_plan_last_recovery_seconds", f"{namespace} vision"] > 0
-    assert series["backstay_operator_pages_due", "BackstayRolledBack"] == 1
+    # Plans of tests before this one may still be going, and with them their pages.
+    assert series["backstay_operator_pages_due", "BackstayRolledBack"] >= 1
     assert series["backstay_operator_pages_undelivered", ""] == 0
     assert series["backstay_operator_api_writes_total", "holds done create"] == 1
 
