@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 JOBS ?= 3
 
-.PHONY: help setup setup-tests setup-benchmarks machine demo test check docs lint formatted types layers generated faults vm bench image mutants format lock clean
+.PHONY: help setup setup-demo setup-tests setup-benchmarks machine demo test check docs lint formatted types layers generated faults vm bench image mutants format lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,12 +22,15 @@ help:
 	@echo '              ARGS="--architecture arm64 --push HOST/NAME:TAG"'
 	@echo 'make mutants  which changes to the decision core no test notices; MODULE=gates for a part of it'
 	@echo 'make format   put all code into its format'
-	@echo 'make setup    only what the others do first: packages, .venv, Go, Kubernetes (make setup-tests: what tests need too)'
+	@echo 'make setup    only what the others do first: packages, .venv, Go, Kubernetes (make setup-demo, make setup-tests: what these need too)'
 	@echo 'make lock     pin the dependencies anew'
 	@echo 'make clean    delete what was made here; the cache outside stays'
 
 setup:
 	@PYTHONPATH=operator $(PYTHON) -m backstay.sandbox.setup
+
+setup-demo:
+	@PYTHONPATH=operator $(PYTHON) -m backstay.sandbox.setup --for-demo
 
 setup-tests:
 	@PYTHONPATH=operator $(PYTHON) -m backstay.sandbox.setup --for-tests
@@ -39,7 +42,7 @@ machine: setup-tests
 setup-benchmarks:
 	@PYTHONPATH=operator $(PYTHON) -m backstay.sandbox.setup --for-benchmarks
 
-demo: setup
+demo: setup-demo
 	@$(VENV)/python -m demo
 
 # Three at a time, each file whole and the longest first: the cluster tests mostly wait, the others mostly compute.

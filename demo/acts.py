@@ -1,15 +1,19 @@
-"""The seven acts: what a person does, what must come of it, and the words before and after."""
+"""The eight acts: what a person does, what must come of it, and the words before and after."""
 
 import signal
+from asyncio import to_thread
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from demo import resources
+from demo import installation, resources
+from demo.browser import photograph, pictures, signed_in
 from demo.fleet import NAMESPACE
+from demo.git import PLAN_FILE
 from demo.narrator import Narrator
 from demo.scene import Scene
-from demo.stage import Stage
+from demo.stage import REPOSITORY, Platform, Stage, StoryStuck
 
 HELD_CUSTOMER: Final = "borealis"
 LONG_SECONDS: Final = 150.0
@@ -52,6 +56,8 @@ class Act:
     """What was shown."""
     plan: str = resources.PLAN
     """The one that it is about."""
+    takes_nodes: bool = False
+    """It cannot be played where this machine can have no Linux nodes."""
 
 
 async def first_release(hands: Hands) -> None:
@@ -136,6 +142,56 @@ async def server_away(hands: Hands) -> None:
     await hands.until("the return of the boxes", _in_phase("RolledBack"), SHORT_SECONDS)
 
 
+async def installed(hands: Hands) -> None:
+    """The operator becomes a Pod that helm installed; a plan comes out of Git, and a person watches it on the page."""
+    platform = hands.stage.platform
+    if platform is None:
+        raise StoryStuck("there is no image to install, because this machine cannot have Linux nodes")
+    await _install(hands, platform)
+    shown = pictures(hands.stage.directory)
+    plan = f"/{NAMESPACE}/plans/{resources.PLAN}"
+    async with signed_in(platform.page, plan, await hands.stage.token()) as page:
+        hands.narrator.say(f"{resources.PERSON} has signed in: {platform.page}{plan}")
+        await _release_from_git(hands, platform)
+        await hands.until("the soak of ring tenth", _soaking("tenth"), LONG_SECONDS)
+        await photograph(page, shown["rolling"])
+        await hands.until("the release from Git", _in_phase("Succeeded"), LONG_SECONDS)
+        await page.get_by_role("heading", name="Succeeded").wait_for()
+        await photograph(page, shown["succeeded"])
+    kept = ", ".join(str(file.relative_to(REPOSITORY)) for file in shown.values())
+    hands.narrator.say(f"what the browser showed is kept: {kept}")
+
+
+async def _install(hands: Hands, platform: Platform) -> None:
+    """Put a Pod in the place of the process."""
+    stage, narrator = hands.stage, hands.narrator
+    await stage.processes.stop("operator")
+    narrator.say("the operator, a process of this machine so far, has ended")
+    await stage.sandbox.add_workloads()
+    narrator.command(await installation.give_page_a_certificate(stage.sandbox))
+    values = installation.values(platform.image, stage.boxes[0].node, stage.sandbox)
+    narrator.command(await installation.install(stage.sandbox, values, stage.directory))
+    narrator.say(f"Pod {await installation.leading_pod(stage.sandbox)} leads")
+    narrator.command(await stage.open_page(platform))
+
+
+async def _release_from_git(hands: Hands, platform: Platform) -> None:
+    """Commit another config, and apply what was committed."""
+    made, narrator, git = hands.stage.artifacts, hands.narrator, platform.git
+    so_far = resources.plan(made.firmware_first, made.model_better, made.config_next)
+    await git.begin(resources.documents(so_far))
+    later = resources.plan(made.firmware_first, made.model_better, made.config_later)
+    await to_thread(git.edit, resources.documents(later))
+    for line in await git.changed():
+        narrator.line(f"        {line}")
+    for command in await git.commit(f"Release config {made.config_later.version}"):
+        narrator.command(command)
+    commit = await git.pull()
+    narrator.command("git pull --ff-only")
+    narrator.command(await hands.stage.apply_directory(git.deployed / Path(PLAN_FILE).parent))
+    narrator.say(f"commit {commit} is what is applied")
+
+
 def _in_phase(phase: str) -> Callable[[Scene], bool]:
     return lambda scene: scene.is_answered and scene.phase == phase
 
@@ -209,10 +265,21 @@ ACTS: Final = (
         "Each box replayed the samples, found the model wrong, and went back in its window with nobody to ask; the "
         "operator learned of it afterwards, rolled the plan back and froze the model.",
         resources.BOX_PLAN,
+        takes_nodes=True,
+    ),
+    Act(
+        8,
+        "Installed by helm, fed from Git, watched in a browser",
+        "So far the operator was a process of this machine. A platform team installs it otherwise: as a Pod, by helm, "
+        "over what was applied by hand before. Config 1.2.0 then comes as a commit, and somebody watches it arrive.",
+        installed,
+        "A Pod from the team's registry gave every order, what was applied is what was committed, and the page showed "
+        "what the API server has.",
+        takes_nodes=True,
     ),
 )
 
 
 def acts_on(stage: Stage) -> tuple[Act, ...]:
-    """The acts that this machine can play: the last one takes Linux nodes."""
-    return ACTS if stage.boxes else tuple(act for act in ACTS if act.plan != resources.BOX_PLAN)
+    """The acts that this machine can play: the last two take Linux nodes."""
+    return ACTS if stage.boxes else tuple(act for act in ACTS if not act.takes_nodes)

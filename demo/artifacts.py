@@ -61,6 +61,7 @@ class Artifacts:
     config_factory: Artifact
     config_first: Artifact
     config_next: Artifact
+    config_later: Artifact
     config_needing_unknown_model: Artifact
     box_model: Artifact
     box_model_misquantised: Artifact
@@ -91,6 +92,7 @@ async def make_artifacts(registry: str, workdir: Path, progress: Progress = lamb
             config_factory=await release.config(config.FACTORY),
             config_first=await release.config(config.FIRST),
             config_next=await release.config(config.NEXT),
+            config_later=await release.config(config.LATER),
             config_needing_unknown_model=await release.config(config.NEEDS_UNKNOWN_MODEL),
             box_model=await release.model(model.FOR_BOXES, {}, RK3566),
             box_model_misquantised=await release.model(model.MISQUANTISED_FOR_BOXES, {}, RK3566),

@@ -67,7 +67,7 @@ async def add_boxes(sandbox: Sandbox, directory: Path, tell: Tell) -> tuple[Box,
     try:
         nodes = [await sandbox.add_node(name) for name in NAMES]
     except Refused as error:
-        tell(f"there are no Linux nodes here, so the seventh act is left out: {error}")
+        tell(f"there are no Linux nodes here, so the last two acts are left out: {error}")
         return ()
     image = await push_image(sandbox.registry, "demo/digit-server:1", Image.busybox("/bin/busybox", "sleep", "inf"))
     boxes = []

@@ -84,4 +84,5 @@ def _encoded(value: Json) -> bytes:
 FACTORY: Final = Config("0.9.0", _values(0.5, 1000, 10, reportRejected=False))
 FIRST: Final = Config("1.0.0", _values(0.6, 500, 20, reportRejected=False), {"model": ">=1.0.0,<9.0.0"})
 NEXT: Final = Config("1.1.0", _values(0.7, 250, 40, reportRejected=True), {"model": ">=1.0.0,<9.0.0"})
+LATER: Final = Config("1.2.0", _values(0.75, 250, 40, reportRejected=True), {"model": ">=1.0.0,<9.0.0"})
 NEEDS_UNKNOWN_MODEL: Final = Config("2.0.0", _values(0.8, 250, 40, reportRejected=True), {"model": ">=9.0.0"})

@@ -19,7 +19,7 @@ import numpy as np
 from backstay.simulate.inference import BadModel, Model, load_model
 
 MODEL: Final = "digits"
-PORT: Final = 8080
+PORT: Final = 8000
 _OF_MODEL: Final = re.compile(rf"/v2/models/{MODEL}(?:/versions/(?P<version>[^/]+))?(?P<rest>/ready|/infer)?")
 
 Json = dict[str, Any]

@@ -67,6 +67,10 @@ class Narrator:
                 self._live = None
         self._console.print(picture(self._scene))
 
+    def turn_to(self, scene: Scene) -> None:
+        """Go on from here without telling how it came to this: what follows is of another plan."""
+        self._scene = scene
+
     def see(self, scene: Scene) -> None:
         """Tell what has changed, and redraw the picture."""
         for sentence in told(self._scene, scene):

@@ -39,9 +39,12 @@ class Processes:
 
     def start(self, name: str, *arguments: str) -> Child:
         """Start `backstay …` under a name; all it writes is in the log of that name."""
+        return self.run(name, str(Path(sys.executable).with_name("backstay")), *arguments)
+
+    def run(self, name: str, *command: str) -> Child:
+        """Start any program under a name; all it writes is in the log of that name."""
         log = self.logs / f"{name}.log"
         log.unlink(missing_ok=True)
-        command = (str(Path(sys.executable).with_name("backstay")), *arguments)
         child = Child(name, command, log, environment=os.environ, outlives=self._keep)
         child.start()
         self._children.append(child)
@@ -52,6 +55,13 @@ class Processes:
         """Raise `ComponentFailed`, with the end of its log, if one of them has ended."""
         for child in self._children:
             child.check()
+
+    async def stop(self, name: str) -> None:
+        """End one of them, which is then no longer missed."""
+        child = next(child for child in self._children if child.name == name)
+        await child.stop(GRACE_SECONDS)
+        self._children.remove(child)
+        self._save()
 
     async def end(self) -> None:
         """End them, the last one first."""

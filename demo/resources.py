@@ -22,6 +22,7 @@ BOX_WINDOW: Final = "10s"
 LOWEST_ACCURACY: Final = "0.80"
 PERSON: Final = "release-engineer"
 AUDITOR: Final = "auditor"
+SYSTEM: Final = "backstay-system"
 _JOIN: Final = "* on(namespace, device) group_left() backstay_device_info{${scope}}"
 
 
@@ -131,12 +132,29 @@ def people() -> list[Json]:
     kinds = ["releaseplans", "devicegroups", "healthrules", "holds"]
     look = {"apiGroups": ["backstay.dev"], "resources": ["*"], "verbs": ["get", "list", "watch"]}
     write = {"apiGroups": ["backstay.dev"], "resources": kinds, "verbs": ["create", "update", "patch", "delete"]}
-    return [*_account(PERSON, [look, write]), *_account(AUDITOR, [look])]
+    return [*_account(PERSON, [look, write]), *_account(AUDITOR, [look]), *_looks_into_the_system()]
 
 
 def documents(*objects: Json) -> str:
     """The objects as one YAML text."""
     return yaml.safe_dump_all(objects, sort_keys=False)
+
+
+def _looks_into_the_system() -> list[Json]:
+    """What the auditor may see of the operator itself."""
+    metadata, group_name = {"name": AUDITOR, "namespace": SYSTEM}, "rbac.authorization.k8s.io"
+    seen = {"": "pods", "apps": "deployments", "coordination.k8s.io": "leases"}
+    rules = [{"apiGroups": [group], "resources": [kind], "verbs": ["get", "list"]} for group, kind in seen.items()]
+    return [
+        {"apiVersion": f"{group_name}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
+        {
+            "apiVersion": f"{group_name}/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": group_name, "kind": "Role", "name": AUDITOR},
+            "subjects": [{"kind": "ServiceAccount", "name": AUDITOR, "namespace": NAMESPACE}],
+        },
+    ]
 
 
 def _account(name: str, rules: list[Json]) -> list[Json]:

@@ -8,6 +8,7 @@ import asyncio
 import json
 import shutil
 import struct
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -17,13 +18,15 @@ from typing import Any, Final
 
 import aiohttp
 
+from demo.browser import pictures
 from demo.checker.audit import Order, Silence
 from demo.checker.evidence import Evidence, Moment
+from demo.checker.installed import PNG
 from demo.checker.release_claims import FAILED_AS_TOLD
 from demo.devices import FLASH
 from demo.fleet import NAMESPACE
 from demo.resources import HOLD
-from demo.stage import Stage
+from demo.stage import Platform, Stage
 
 Json = dict[str, Any]
 
@@ -402,6 +405,68 @@ def _with_after(evidence: Evidence, **changes: Any) -> Evidence:
     return replace(evidence, after=replace(evidence.after, **changes))
 
 
+@asynccontextmanager
+async def uncommitted(stage: Stage, _evidence: Evidence) -> AsyncIterator[None]:
+    """Let the newest commit that was pushed be the one before."""
+    git = _platform(stage).git
+    newest = await git.head()
+    await git.move(f"{newest}~1")
+    try:
+        yield
+    finally:
+        await git.move(newest)
+
+
+@asynccontextmanager
+async def painted_over(stage: Stage, _evidence: Evidence) -> AsyncIterator[None]:
+    """Paint one picture white, and leave its size."""
+    file = pictures(stage.directory)["succeeded"]
+    before = file.read_bytes()
+    file.write_bytes(_white(*struct.unpack_from(">II", before, 16)))
+    try:
+        yield
+    finally:
+        file.write_bytes(before)
+
+
+def _white(width: int, height: int) -> bytes:
+    """A picture with nothing on it: rows of one bit a pixel, each the same as the one above."""
+    row = b"\x02" + bytes((width + 7) // 8)
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(row * height)),
+        (b"IEND", b""),
+    )
+    return PNG + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+
+
+def _platform(stage: Stage) -> Platform:
+    if stage.platform is None:
+        message = "nothing was installed"
+        raise ValueError(message)
+    return stage.platform
+
+
+def installed_otherwise(**changes: Any) -> Callable[[Evidence], Evidence]:
+    """Another thing was installed, or shown."""
+
+    def altered(evidence: Evidence) -> Evidence:
+        if evidence.installed is None:
+            message = "nothing was installed"
+            raise ValueError(message)
+        return replace(evidence, installed=replace(evidence.installed, **changes))
+
+    return altered
+
+
+def ordered_by_a_process(evidence: Evidence) -> Evidence:
+    """The last order came from nobody's Pod."""
+    *others, last = evidence.history.orders
+    return _with_history(evidence, orders=[*others, replace(last, pod="")])
+
+
 _PASS_TO_FAIL: Final = readings(result="Fail", value=0.1)
 
 ON_SYSTEMS: Final = (
@@ -424,6 +489,9 @@ ON_SYSTEMS: Final = (
     OnSystems(7, "model 3.1.0 is frozen by digest", without_hold("model")),
     OnSystems(7, "a person is paged", silenced),
     OnSystems(7, "no camera was touched", flipped(in_unused_flash)),
+    OnSystems(8, "the plan is the one in Git", uncommitted),
+    OnSystems(8, "every device runs the release", flipped(in_running_config)),
+    OnSystems(8, "a browser drew it", painted_over),
 )
 ON_EVIDENCE: Final = (
     OnEvidence(1, "every device runs the release", half_unseen),
@@ -460,4 +528,13 @@ ON_EVIDENCE: Final = (
     OnEvidence(7, "they went back with no API server", told_afterwards),
     OnEvidence(7, "the plan ended RolledBack", other_way("Rolling", "RollingBack", "Unresolved")),
     OnEvidence(7, "no camera was touched", with_order),
+    OnEvidence(8, "helm installed the operator", installed_otherwise(image="sha256:0")),
+    OnEvidence(8, "helm installed the operator", installed_otherwise(deployment={})),
+    OnEvidence(8, "a Pod leads, and gave every order", installed_otherwise(holder="a-machine-42")),
+    OnEvidence(8, "a Pod leads, and gave every order", ordered_by_a_process),
+    OnEvidence(8, "each ring waited for the one before", canaries_early),
+    OnEvidence(8, "no firmware restarted", restarted),
+    OnEvidence(8, "every ring passed on measured accuracy", _PASS_TO_FAIL),
+    OnEvidence(8, "the plan succeeded", other_way("Rolling")),
+    OnEvidence(8, "the page shows what the API server has", installed_otherwise(shown={"internal": "3/3"})),
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import secrets
 import shlex
 from collections.abc import AsyncIterator, Callable
@@ -14,11 +15,15 @@ from backstay.adapters.kube.client import EDGE_DEVICES, RELEASE_PLANS, KubeClien
 from backstay.errors import BackstayError, NotFound
 from backstay.sandbox import Sandbox
 from backstay.sandbox.build import kubernetes_binaries
-from demo import resources
+from backstay.sandbox.ports import is_free
+from demo import installation, resources
 from demo.artifacts import Artifacts, make_artifacts
 from demo.boxes import NAMES, Box, add_boxes, document, roles, start_agents
+from demo.browser import pictures
 from demo.devices import FLASH, write_fleets
 from demo.fleet import NAMESPACE, REGIONS, Camera
+from demo.git import PLAN_FILE, Git
+from demo.installation import Image, push_image
 from demo.processes import Processes, free_port
 from demo.scene import Scene, scene_of
 
@@ -39,6 +44,16 @@ class StoryStuck(BackstayError):
 
 
 @dataclass(frozen=True, slots=True)
+class Platform:
+    """What the team installs Backstay from, and steers it with."""
+
+    image: Image
+    git: Git
+    page: str
+    """Where the page is to be found once it is served."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """Everything that runs, and a person's hands on it."""
 
@@ -53,6 +68,8 @@ class Stage:
     """The same person's eyes."""
     boxes: tuple[Box, ...]
     """The Linux nodes; none where this machine cannot have any."""
+    platform: Platform | None
+    """None where this machine cannot have nodes, on which alone the image runs."""
     context: Path
     """What the checker needs to find everything."""
 
@@ -63,10 +80,32 @@ class Stage:
         file.write_text(resources.documents(*objects), encoding="utf-8")
         return await self.kubectl("apply", "--server-side", "--validate=strict", "-f", str(file))
 
+    async def apply_directory(self, directory: Path) -> str:
+        """Apply the manifests of a directory as the same person, and return the command."""
+        return await self.kubectl("apply", "--server-side", "--validate=strict", "-f", f"{directory}/")
+
     async def kubectl(self, *arguments: str) -> str:
         """Run kubectl as that person, and return the command as it would be typed."""
         await self.sandbox.kubectl(*arguments, kubeconfig=self.person)
         return f"kubectl {shlex.join(argument.removeprefix(f'{REPOSITORY}/') for argument in arguments)}"
+
+    async def token(self) -> str:
+        """A token of that person, as it is typed into a page."""
+        words = ("create", "token", resources.PERSON, f"--namespace={NAMESPACE}", "--duration=8h")
+        return (await self.sandbox.kubectl(*words)).strip()
+
+    async def open_page(self, platform: Platform) -> str:
+        """Make the operator's page reachable here as its administrator does, and return the command."""
+        port = int(platform.page.rpartition(":")[2])
+        words = ("port-forward", f"--namespace={installation.NAMESPACE}", f"deployment/{installation.OPERATOR}",
+                 f"{port}:{installation.PAGE_PORT}")  # fmt: skip
+        kubectl = str(kubernetes_binaries() / "kubectl")
+        self.processes.run("page", kubectl, f"--kubeconfig={self.sandbox.kubeconfig}", *words)
+        async with asyncio.timeout(READY_SECONDS):
+            while is_free(port):
+                self.processes.check()
+                await asyncio.sleep(LOOK_SECONDS / 4)
+        return shlex.join(("kubectl", *words))
 
     async def scene(self, plan: str = resources.PLAN) -> Scene:
         """A plan as it stands now."""
@@ -140,10 +179,11 @@ async def set_up(directory: Path, cameras: tuple[Camera, ...], tell: Tell, *, ke
         async with asyncio.TaskGroup() as tasks:
             made = tasks.create_task(make_artifacts(sandbox.registry, directory / "artifacts", _what_takes_long(tell)))
             added = tasks.create_task(add_boxes(sandbox, directory, tell))
+            pushed = tasks.create_task(_push_image(sandbox, tell))
             await _prepare_cluster(sandbox, cameras, key)
             await _start_operator(sandbox, processes)
             bridges = await _start_bridges(sandbox, processes, directory)
-        artifacts, found = made.result(), added.result()
+        artifacts, found, image = made.result(), added.result(), pushed.result()
         if found:
             template = (MANIFESTS / "tenant" / "node-rbac.yaml").read_text(encoding="utf-8")
             await sandbox.apply("\n---\n".join((roles(template), resources.documents(*map(document, NAMES)))))
@@ -153,14 +193,23 @@ async def set_up(directory: Path, cameras: tuple[Camera, ...], tell: Tell, *, ke
             processes.start(name, "esp32", "simulate", "--fleet", str(fleet), "--directory", str(directory / FLASH))
         person = await sandbox.service_account_kubeconfig(NAMESPACE, resources.PERSON)
         async with KubeClient.connect(person, field_manager="demo") as client:
-            context = await _write_context(sandbox, directory, artifacts, found)
-            stage = Stage(directory, sandbox, artifacts, cameras, processes, person, client, found, context)
+            platform = Platform(image, Git(directory / "git"), f"https://127.0.0.1:{free_port()}") if image else None
+            context = await _write_context(sandbox, directory, artifacts, found, platform)
+            stage = Stage(directory, sandbox, artifacts, cameras, processes, person, client, found, platform, context)
             await _until_reachable(stage)
             tell(
                 f"operator, {len(bridges)} bridges, {len(cameras)} cameras and {len(found)} Linux nodes are at work, "
                 f"under accounts of their own"
             )
             yield stage
+
+
+async def _push_image(sandbox: Sandbox, tell: Tell) -> Image | None:
+    """Make and push the image, which only a node runs; None where there can be none."""
+    if os.geteuid() != 0:
+        return None
+    tell("  image of operator and bridge: making, which takes minutes only the first time")
+    return await push_image(sandbox.registry)
 
 
 def _what_takes_long(tell: Tell) -> Tell:
@@ -218,7 +267,9 @@ async def _start_operator(sandbox: Sandbox, processes: Processes) -> None:
     )  # fmt: skip
 
 
-async def _write_context(sandbox: Sandbox, directory: Path, artifacts: Artifacts, boxes: tuple[Box, ...]) -> Path:
+async def _write_context(
+    sandbox: Sandbox, directory: Path, artifacts: Artifacts, boxes: tuple[Box, ...], platform: Platform | None
+) -> Path:
     auditor = await sandbox.service_account_kubeconfig(NAMESPACE, resources.AUDITOR)
     files: dict[str, dict[str, str]] = {}
     for each in artifacts:
@@ -236,6 +287,16 @@ async def _write_context(sandbox: Sandbox, directory: Path, artifacts: Artifacts
         "evidence": str(directory / "evidence"),
         "boxes": {box.name: {"data": str(box.data), "url": box.url} for box in boxes},
         "box_plan": resources.BOX_PLAN,
+        "platform": None
+        if platform is None
+        else {
+            "image": platform.image.digest,
+            "repository": str(platform.git.shared),
+            "plan_file": PLAN_FILE,
+            "page": platform.page,
+            "ca": str(sandbox.ca),
+            "pictures": {name: str(file) for name, file in pictures(directory).items()},
+        },
     }
     file = directory / "checker.json"
     file.write_text(json.dumps(context, indent=1), encoding="utf-8")

@@ -20,6 +20,7 @@ from demo.fleet import NAMESPACE, SIZE, cameras
 from demo.narrator import Narrator
 from demo.processes import end_earlier
 from demo.report import Json, Outcome, ten_lines, write_report
+from demo.resources import PERSON
 from demo.stage import REPOSITORY, Stage, set_up
 
 DIRECTORY: Final = REPOSITORY / "build" / "demo"
@@ -66,7 +67,7 @@ async def clear(directory: Path) -> None:
     """End what an earlier demo left running, and take its files away."""
     await end_earlier(directory)
     await detached.finish(directory / "sandbox")
-    for name in ("boxes", "evidence", "flash", "manifests"):
+    for name in ("boxes", "evidence", "flash", "git", "manifests"):
         await asyncio.to_thread(shutil.rmtree, directory / name, ignore_errors=True)
     await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
 
@@ -89,6 +90,7 @@ async def play_act(stage: Stage, narrator: Narrator, act: Act) -> Outcome:
     async def look(name: str) -> None:
         await check(stage, "--look", name)
 
+    narrator.turn_to(await stage.scene(act.plan))
     with narrator.watching():
         await act.play(Hands(stage, narrator, look, act.plan))
     facts = await check(stage, "--act", str(act.number))
@@ -145,9 +147,18 @@ def _look_around(narrator: Narrator, stage: Stage) -> None:
         f"kubectl get --namespace {NAMESPACE} events",
         f"Prometheus {stage.sandbox.prometheus_url}   Alertmanager {stage.sandbox.alertmanager_url}",
         f"logs {_short(stage.processes.logs)}   flash files {_short(stage.directory / 'flash')}",
+        *_page(stage),
         f"to end it: {_short(Path(sys.executable))} -m demo end",
     ):
         narrator.line(line)
+
+
+def _page(stage: Stage) -> list[str]:
+    """How to look at the page, where the operator is a Pod by now."""
+    if stage.platform is None:
+        return []
+    token = f"kubectl create token {PERSON} --namespace {NAMESPACE}"
+    return [f"the page {stage.platform.page}, to be signed in to with a token: {token}"]
 
 
 def _short(path: Path) -> str:

@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 Json = dict[str, Any]
+POD = "authentication.kubernetes.io/pod-name"
+"""What the API server adds to the name of whoever has a token that is bound to a Pod.
+
+Source: https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,8 @@ class Order:
     revision: str
     rehearsal: str = ""
     """What the order rehearses: RoundTrip, Break, or nothing."""
+    pod: str = ""
+    """The Pod whose token it was written with, by the API server; empty where it was no Pod's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +141,8 @@ class _Reader:
             case "edgedevices", "status":
                 self._status(at, by, name, found.get("status", {}), is_counted=is_counted)
             case "edgedevices", "":
-                self._spec(at, by, name, found.get("spec", {}), is_counted=is_counted)
+                (pod,) = event["user"].get("extra", {}).get(POD, [""])
+                self._spec(at, by, name, found.get("spec", {}), pod, is_counted=is_counted)
             case "releaseplans", "status" if name == self._plan and is_counted:
                 self._plan_status(at, found.get("status", {}))
             case "holds", "" if is_counted:
@@ -142,7 +150,7 @@ class _Reader:
             case _:
                 pass
 
-    def _spec(self, at: str, by: str, device: str, spec: Json, *, is_counted: bool) -> None:
+    def _spec(self, at: str, by: str, device: str, spec: Json, pod: str, *, is_counted: bool) -> None:
         desired = spec.get("desired") or {}
         step = desired.get("step")
         if step is None or step["number"] <= self._steps.get(device, 0):
@@ -152,7 +160,7 @@ class _Reader:
         order = Order(
             at, by, device, step["number"], step["plane"], step["type"],
             wanted["version"], wanted["content"], wanted.get("ring", ""), wanted["revision"],
-            step.get("rehearsal", ""),
+            step.get("rehearsal", ""), pod,
         )  # fmt: skip
         if is_counted:
             self.history.orders.append(order)

@@ -4,10 +4,34 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 PLANES: Final = ("firmware", "model", "config")
 ACT_OF_BOXES: Final = 7
+ACT_OF_THE_PLATFORM: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """Where act 8 finds what the team installs from, steers with, and looks at."""
+
+    image: str
+    """The digest that was pushed."""
+    repository: Path
+    """The bare Git repository."""
+    plan_file: str
+    """The path of the plan in it."""
+    page: str
+    ca: Path
+    """Whose certificate vouches for the page's."""
+    pictures: dict[str, Path]
+
+    @classmethod
+    def from_json(cls, said: dict[str, Any]) -> "Platform":
+        """Read what the demo wrote."""
+        pictures = {name: Path(file) for name, file in said["pictures"].items()}
+        paths = {name: Path(said[name]) for name in ("repository", "ca")}
+        return cls(**{**said, **paths, "pictures": pictures})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +55,8 @@ class Context:
     """For each Linux node what its agent keeps (`data`), and where its Pod answers (`url`)."""
     box_plan: str
     """The plan of the boxes, which act 7 is about."""
+    platform: Platform | None
+    """None where there are no nodes to install anything on."""
 
     @classmethod
     def load(cls, file: Path) -> "Context":
@@ -49,6 +75,7 @@ class Context:
             evidence=Path(said["evidence"]),
             boxes=said["boxes"],
             box_plan=said["box_plan"],
+            platform=Platform.from_json(said["platform"]) if said["platform"] else None,
         )
 
     def plan_of(self, act: int) -> str:

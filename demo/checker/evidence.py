@@ -9,6 +9,7 @@ from typing import Any
 from demo.checker.audit import Answer, History, HoldWrite, Order, PlanStatus, Silence
 from demo.checker.box import BoxBytes
 from demo.checker.flash import FlashBytes, PlaneBytes, SlotBytes
+from demo.checker.installed import Installed, Picture
 
 Json = dict[str, Any]
 
@@ -65,6 +66,8 @@ class Evidence:
     """The lowest accuracy that Prometheus saw of each device during the act."""
     running: dict[str, int]
     """How many devices Prometheus sees with each version set, as `firmware/model/config`."""
+    installed: Installed | None = None
+    """What was installed, committed and shown, in the act that is about it."""
 
     def save(self, file: Path) -> None:
         """Write it down."""
@@ -74,7 +77,7 @@ class Evidence:
     def load(cls, file: Path) -> "Evidence":
         """Read what was written down."""
         said = json.loads(file.read_text(encoding="utf-8"))
-        between = said.pop("between")
+        between, installed = said.pop("between"), said.pop("installed")
         return cls(
             **{name: said[name] for name in ("act", "contents", "accuracy", "running")},
             before=moment_from(said["before"]),
@@ -82,6 +85,7 @@ class Evidence:
             between=moment_from(between) if between else None,
             history=_history(said["history"]),
             readings=[Reading(**one) for one in said["readings"]],
+            installed=_installed(installed) if installed else None,
         )
 
 
@@ -98,6 +102,11 @@ def _flash(said: Json) -> FlashBytes:
         for plane, found in said["planes"].items()
     }
     return FlashBytes(said["sha256"], said["boots"], planes)
+
+
+def _installed(said: Json) -> Installed:
+    pictures = {name: Picture(**one) if one else None for name, one in said["pictures"].items()}
+    return Installed(**{**said, "pictures": pictures})
 
 
 def _history(said: Json) -> History:

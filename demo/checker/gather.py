@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 import subprocess
 import urllib.error
 import urllib.parse
@@ -13,12 +14,16 @@ from typing import Any, Final
 
 from demo.checker.audit import History, read_history
 from demo.checker.box import STOPPED, read_box, server_state
-from demo.checker.context import Context
+from demo.checker.context import ACT_OF_THE_PLATFORM, Context, Platform
 from demo.checker.evidence import Evidence, Moment, Reading
 from demo.checker.flash import read_flash
+from demo.checker.installed import Installed, committed, read_picture, rings_shown
 
 Json = dict[str, Any]
 SECONDS: Final = 30.0
+OPERATOR: Final = "backstay-operator"
+AS_JSON: Final = ("create", "--dry-run=client", "--output=json", "-f", "-")
+IN_SYSTEM: Final = ("--namespace=backstay-system",)
 
 
 class Unanswered(Exception):
@@ -66,7 +71,37 @@ def gather(context: Context, act: int, before: Moment, between: Moment | None) -
         readings=_readings(context, history),
         accuracy=_lowest_accuracy(context, before.at, after.at),
         running=_running(context),
+        installed=_installed(context) if act == ACT_OF_THE_PLATFORM else None,
     )
+
+
+def _installed(context: Context) -> Installed | None:
+    platform = context.platform
+    if platform is None:
+        return None
+    commit, plan = committed(platform.repository, platform.plan_file)
+    return Installed(
+        image=platform.image,
+        holder=_kubectl(context, "get", "lease", OPERATOR, *IN_SYSTEM, "--output=jsonpath={.spec.holderIdentity}"),
+        deployment=json.loads(_kubectl(context, "get", "deployment", OPERATOR, *IN_SYSTEM, "--output=json")),
+        pods=json.loads(_kubectl(context, "get", "pods", *IN_SYSTEM, "--output=json"))["items"],
+        commit=commit,
+        committed=json.loads(_kubectl(context, *AS_JSON, given=plan)) if plan else {},
+        shown=rings_shown(_page(context, platform, f"/{context.namespace}/plans/{context.plan}")),
+        pictures={name: read_picture(file) for name, file in platform.pictures.items()},
+    )
+
+
+def _page(context: Context, platform: Platform, path: str) -> str:
+    """The page as whoever checks may see it; its certificate is verified."""
+    token = _kubectl(context, "config", "view", "--raw", "--output=jsonpath={.users[0].user.token}")
+    asked = urllib.request.Request(platform.page + path, headers={"Authorization": f"Bearer {token}"})  # noqa: S310 - ours
+    trusted = ssl.create_default_context(cafile=str(platform.ca))
+    try:
+        with urllib.request.urlopen(asked, timeout=SECONDS, context=trusted) as answer:  # noqa: S310 - https alone
+            return str(answer.read().decode())
+    except (urllib.error.URLError, TimeoutError, ValueError) as error:
+        raise Unanswered(f"{platform.page}{path}: {error}") from error
 
 
 def _readings(context: Context, history: History) -> list[Reading]:
@@ -108,19 +143,26 @@ def _running(context: Context) -> dict[str, int]:
 
 
 def _objects(context: Context, kind: str) -> list[Json]:
-    command = [str(context.kubectl), f"--kubeconfig={context.kubeconfig}", f"--namespace={context.namespace}",
-               "get", f"{kind}.backstay.dev", "--output=json"]  # fmt: skip
-    cache = {**os.environ, "KUBECACHEDIR": str(context.evidence / "kubectl-cache")}
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, env=cache)
-    except subprocess.TimeoutExpired as error:
-        raise Unanswered(f"kubectl did not answer within {SECONDS:.0f} s") from error
-    if done.returncode != 0:
-        raise Unanswered(f"kubectl get {kind}: {done.stderr.strip()}")
-    items: list[Json] = json.loads(done.stdout)["items"]
+    told = _kubectl(context, f"--namespace={context.namespace}", "get", f"{kind}.backstay.dev", "--output=json")
+    items: list[Json] = json.loads(told)["items"]
     for item in items:
         item["metadata"].pop("managedFields", None)
     return items
+
+
+def _kubectl(context: Context, *words: str, given: str | None = None) -> str:
+    """What kubectl prints."""
+    command = (str(context.kubectl), f"--kubeconfig={context.kubeconfig}", *words)
+    cache = {**os.environ, "KUBECACHEDIR": str(context.evidence / "kubectl-cache")}
+    try:
+        done = subprocess.run(
+            command, input=given, capture_output=True, text=True, timeout=SECONDS, check=False, env=cache
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Unanswered(f"kubectl did not answer within {SECONDS:.0f} s") from error
+    if done.returncode != 0:
+        raise Unanswered(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
+    return done.stdout
 
 
 def _prometheus(context: Context, path: str, **parameters: str) -> list[Json]:

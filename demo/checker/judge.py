@@ -6,6 +6,7 @@ from demo.checker.box_claims import ACT_7
 from demo.checker.context import PLANES
 from demo.checker.evidence import Evidence, Moment
 from demo.checker.finding import Claim, Finding, phases, running_version, seconds_between
+from demo.checker.platform_claims import ACT_8
 from demo.checker.release_claims import ACT_1, ACT_2
 from demo.checker.rollback_claims import ACT_3, ACT_4, seconds_to_recover
 from demo.checker.stop_claims import ACT_5, ACT_6
@@ -18,6 +19,7 @@ CLAIMS: Final[dict[int, tuple[Claim, ...]]] = {
     5: ACT_5,
     6: ACT_6,
     7: ACT_7,
+    8: ACT_8,
 }
 RECOVERIES: Final = frozenset({3, 4})
 

@@ -19,7 +19,7 @@ async def test_make_artifacts_pushes_what_the_story_needs(tmp_path: Path) -> Non
         async with aiohttp.ClientSession() as session:
             registry = OciRegistry(Transport(session))
             described = {each: await registry.resolve(each.reference, each.device_class) for each in made}
-    assert len(described) == len({each.content for each in made}) == 13
+    assert len(described) == len({each.content for each in made}) == 14
     assert all(found.content == each.content for each, found in described.items())
     assert any("training" in step for step in steps)
     golden = [GoldenSamples.load(tmp_path / "made" / f"samples-{version}.json") for version in ("3.0.0", "3.1.0")]

@@ -127,7 +127,7 @@ def evidence(tmp_path: Path, act: int) -> Evidence:
     return Evidence(act, versions, moment(), moment(), moment(), history, [], {}, {})
 
 
-@pytest.mark.parametrize("act", [1, 2, 3, 4, 6, 7])
+@pytest.mark.parametrize("act", [1, 2, 3, 4, 6, 7, 8])
 def test_checker_confirms_no_act_when_there_is_no_evidence(tmp_path: Path, act: int) -> None:
     assert not all_held(judge(evidence(tmp_path, act)))
 

@@ -122,9 +122,12 @@ def test_summary_has_ten_lines_when_all_acts_have_passed() -> None:
         "verdicts": [{"result": "Fail", "value": 0.29}],
     }
     recovered = {"secondsFromBadSignalToLastDeviceBack": 3.3}
-    outcomes = [Outcome("", {**facts, **recovered, "act": number}) for number in range(1, 8)]
+    outcomes = [Outcome("", {**facts, **recovered, "act": number}) for number in range(1, 9)]
     lines = ten_lines(outcomes, 60, 170.0)
     assert [line.split(".")[0] for line in lines] == [str(number) for number in range(1, 11)]
     assert "0.29" in lines[2]
-    assert "with no API server to ask" in lines[8]
-    assert "because this machine cannot have any" in ten_lines(outcomes[:6], 60, 170.0)[8]
+    assert "with no API server to ask" in lines[7]
+    assert "committed to Git" in lines[8]
+    without_nodes = ten_lines(outcomes[:6], 60, 170.0)
+    assert "because this machine cannot have any" in without_nodes[7]
+    assert "a Pod needs a node" in without_nodes[8]

@@ -70,6 +70,23 @@ def test_wrong_value_is_refused_by_name(tmp_path: Path, wrong: str, told: str):
     assert told in done.stderr
 
 
+def test_operator_is_on_its_nodes_network_only_when_asked(tmp_path: Path):
+    def pod(*more: str) -> dict[str, object]:
+        found = documents(rendered(tmp_path, *more))
+        (deployment,) = [one for one in found if one["kind"] == "Deployment"]
+        spec: dict[str, object] = deployment["spec"]["template"]["spec"]
+        return spec
+
+    assert pod().get("hostNetwork") is None
+    assert (
+        pod("--set=operator.hostNetwork=true").items()
+        >= {
+            "hostNetwork": True,
+            "dnsPolicy": "ClusterFirstWithHostNet",
+        }.items()
+    )
+
+
 def test_kinds_and_policies_are_left_out_when_somebody_else_installs_them(tmp_path: Path):
     text = rendered(tmp_path, "--set=crds.install=false,admissionPolicies.install=false")
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -159,7 +160,9 @@ async def _run(asked: _Asked) -> None:
             vitals,
             spans,
         )
-        options = Options(asked.namespace, asked.lease_duration)
+        # On its node's network a Pod has the node's host name, and people look for the Pod.
+        name = os.environ.get("POD_NAME") or socket.gethostname()
+        options = Options(name, asked.namespace, asked.lease_duration)
         async with page_served(asked.page, kube, signals, asked.namespace) as show:
             await lead(neighbours, options, clock, Failpoints.from_environment(OPERATOR), show)
 

@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 import signal
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NoReturn
@@ -65,6 +64,8 @@ class Neighbours:
 class Options:
     """How this operator runs."""
 
+    name: str
+    """How its Lease and its Events name it, with a suffix of its own: the Pod, or the machine."""
     namespace: str
     lease_seconds: int
 
@@ -90,7 +91,7 @@ async def run(
         LeadershipLost: another operator may lead.
         Forbidden: this identity lacks a right that the operator cannot do without.
     """
-    identity = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    identity = f"{options.name}-{os.getpid()}-{secrets.token_hex(3)}"
     leadership = Leadership(
         neighbours.kube,
         namespace=options.namespace,

@@ -1,4 +1,4 @@
-"""What is built from source here: a Kubernetes for the sandbox, and what the tests need of cosign, Argo CD and helm."""
+"""What is built from source here: a Kubernetes for the sandbox, and what else demo and tests run."""
 
 from pathlib import Path
 from typing import Final
@@ -39,7 +39,7 @@ HELM: Final = GoModule(
     title="helm",
     directory=Path(__file__).parent / "helm",
     programs=("helm", "kubeconform", "known-kinds"),
-    builder="make setup-tests",
+    builder="make setup-demo",
     upstream="helm.sh/helm/v4",
     version_variable="helm.sh/helm/v4/internal/version.version",
     sources=("known-kinds/main.go",),

@@ -15,6 +15,7 @@ from backstay.errors import BackstayError, NotFound, Refused, Unavailable
 from backstay.sandbox import components, state
 from backstay.sandbox.build import kubernetes_binaries
 from backstay.sandbox.certificates import Credentials, KeyPair
+from backstay.sandbox.components import CONTROLLER_MANAGER
 from backstay.sandbox.kubectl import Kubectl
 from backstay.sandbox.node.node import Node, Surroundings, start_node
 from backstay.sandbox.places import Places
@@ -185,6 +186,25 @@ class Sandbox:
             raise NotFound(f"the sandbox has no node {name!r}; it has {', '.join(self._nodes) or 'none'}")
         return self._nodes[name]
 
+    async def add_workloads(self) -> None:
+        """Add what makes Pods of Deployments and StatefulSets, and places them: controllers, and a scheduler.
+
+        Raises `Refused` if the cluster is not the sandbox's own, `ComponentFailed` if one does not become ready.
+        """
+        if self._credentials is None:
+            raise Refused(f"{self.api_url} is no cluster of the sandbox's own; it has its own controllers")
+        await self.stop(CONTROLLER_MANAGER)
+        await self._start_controllers(self._credentials, workloads=True)
+
+    def server_certificate(self, name: str, *hosts: str) -> KeyPair:
+        """Sign a certificate for a server at these host names or addresses, which whoever trusts `ca` trusts.
+
+        Raises `Refused` if the cluster is not the sandbox's own.
+        """
+        if self._credentials is None:
+            raise Refused(f"{self.api_url} is no cluster of the sandbox's own, whose authority alone could sign")
+        return self._credentials.authority.issue(name, name, names=hosts)
+
     def _surroundings(self, credentials: Credentials) -> Surroundings:
         return Surroundings(
             directory=self._places.nodes,
@@ -269,6 +289,10 @@ class Sandbox:
         self.audit_log = places.audit_log if audit else None
         await start(components.etcd(places, credentials, ports))
         await start(components.api_server(binaries, places, credentials, ports, audit=audit, bodies=bodies))
+        await self._start_controllers(credentials, workloads=workloads)
+
+    async def _start_controllers(self, credentials: Credentials, *, workloads: bool) -> None:
+        places, ports, binaries, start = self._places, self._ports, self._binaries, self._supervisor.start
         controllers = self._component_kubeconfig("controller-manager", credentials.controller_manager)
         await start(
             components.controller_manager(binaries, places, credentials, ports, controllers, workloads=workloads)

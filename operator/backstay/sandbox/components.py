@@ -39,6 +39,8 @@ WORKLOAD_CONTROLLERS = (
     "disruption-controller",
 )
 
+CONTROLLER_MANAGER = "kube-controller-manager"
+
 OUR_RESOURCES = ("edgedevices", "releaseplans", "holds", "devicegroups", "healthrules")
 
 
@@ -153,7 +155,7 @@ def controller_manager(
     """The few controllers that are needed here; only with `workloads` do some of them make Pods."""
     pair = credentials.controller_manager
     command = (
-        str(binaries / "kube-controller-manager"),
+        str(binaries / CONTROLLER_MANAGER),
         f"--kubeconfig={kubeconfig}",
         f"--controllers={','.join(CONTROLLERS + (WORKLOAD_CONTROLLERS if workloads else ()))}",
         "--use-service-account-credentials",
@@ -170,7 +172,7 @@ def controller_manager(
         "--profiling=false",
     )
     url = f"https://127.0.0.1:{ports.controller_manager}"
-    return Component("kube-controller-manager", command, Endpoint(url, "/healthz", str(credentials.ca)))
+    return Component(CONTROLLER_MANAGER, command, Endpoint(url, "/healthz", str(credentials.ca)))
 
 
 def scheduler(binaries: Path, places: Places, credentials: Credentials, ports: Ports, kubeconfig: Path) -> Component:

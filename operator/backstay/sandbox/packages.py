@@ -32,8 +32,10 @@ PROGRAMS = {
     "busybox-static": "busybox",
     "iproute2": "ip",
 }
-# What only tests use: the browser that opens the page, what a guide calls, and the shells that complete.
-TESTED = {"chromium": "chromium", "curl": "curl", "zsh": "zsh", "fish": "fish"}
+# What only the demo and tests use: the browser that opens the page, and where plans come from.
+SHOWN = {"chromium": "chromium", "git": "git"}
+# What only tests use: what a guide calls, and the shells that complete.
+TESTED = {"curl": "curl", "zsh": "zsh", "fish": "fish"}
 # What only the booted tests use.
 MACHINE = {
     "qemu-system-x86": "qemu-system-x86_64",

@@ -1,6 +1,6 @@
 """Everything that the two commands of the README need: run by make with the machine's own Python.
 
-    Debian packages → the virtual environment → Go → Kubernetes → cosign, Argo CD's Lua and helm, where tests are to run
+    Debian packages → the virtual environment → Go → Kubernetes → helm for the demo, and for tests also the rest
 
 Each step looks first whether there is anything to do, and says nothing if there is not. Only the standard library is
 at hand here.
@@ -30,12 +30,13 @@ PYTHON = VENV / "bin" / "python"
 LOCK = ROOT / "requirements.lock"
 LOGS = ROOT / "build" / "setup"
 INTERRUPTED = 130
+FOR_DEMO = "--for-demo"
 FOR_TESTS = "--for-tests"
 FOR_BENCHMARKS = "--for-benchmarks"
 
 
-def prepare(report: Report, *, for_tests: bool, for_benchmarks: bool = False) -> None:
-    """Make everything ready, or do nothing if it is; also what only tests or benchmarks need.
+def prepare(report: Report, *, for_demo: bool = False, for_tests: bool, for_benchmarks: bool = False) -> None:
+    """Make everything ready, or do nothing if it is; also what only the demo, tests or benchmarks need.
 
     Raises `BackstayError` if something has to be done by hand first, or fails.
     """
@@ -43,22 +44,25 @@ def prepare(report: Report, *, for_tests: bool, for_benchmarks: bool = False) ->
     with (LOGS / "lock").open("w") as lock:
         # Two runs at once would install over each other.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        wanted = _packages(for_tests=for_tests, for_benchmarks=for_benchmarks)
+        # Only root can make nodes, and without nodes nothing is installed on any.
+        installs = for_tests or (for_demo and os.geteuid() == 0)
+        wanted = _packages(for_demo=installs, for_tests=for_tests, for_benchmarks=for_benchmarks)
         packages.install(wanted, LOGS / "apt.log", report)
         _install_environment(report)
         go = install_go(PYTHON, report)
-        for module in (KUBERNETES, COSIGN, ARGO_CD, HELM) if for_tests else (KUBERNETES,):
+        for module in (KUBERNETES, *((HELM,) if installs else ()), *((COSIGN, ARGO_CD) if for_tests else ())):
             module.build(go, report)
 
 
-def _packages(*, for_tests: bool, for_benchmarks: bool) -> tuple[str, ...]:
+def _packages(*, for_demo: bool, for_tests: bool, for_benchmarks: bool) -> tuple[str, ...]:
     # Debian packs this part of Python by itself.
     venv = () if PYTHON.exists() or importlib.util.find_spec("ensurepip") else ("python3-venv",)
+    shown = packages.missing(packages.SHOWN) if for_demo else ()
     tested = packages.missing(packages.TESTED) if for_tests else ()
     compared = packages.missing(packages.COMPARED) if for_benchmarks else ()
     # Only root can make the machine's image; for anybody else these tests are skipped.
     booted = packages.missing(packages.MACHINE) if for_tests and os.geteuid() == 0 else ()
-    return (*venv, *packages.missing(), *tested, *booted, *compared)
+    return (*venv, *packages.missing(), *shown, *tested, *booted, *compared)
 
 
 def _install_environment(report: Report) -> None:
@@ -96,6 +100,7 @@ def main() -> int:
         asked = sys.argv[1:]
         prepare(
             report_to_terminal,
+            for_demo=FOR_DEMO in asked,
             for_tests=FOR_TESTS in asked,
             for_benchmarks=FOR_BENCHMARKS in asked,
         )
