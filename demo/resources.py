@@ -132,7 +132,8 @@ def people() -> list[Json]:
     kinds = ["releaseplans", "devicegroups", "healthrules", "holds"]
     look = {"apiGroups": ["backstay.dev"], "resources": ["*"], "verbs": ["get", "list", "watch"]}
     write = {"apiGroups": ["backstay.dev"], "resources": kinds, "verbs": ["create", "update", "patch", "delete"]}
-    return [*_account(PERSON, [look, write]), *_account(AUDITOR, [look]), *_looks_into_the_system()]
+    told = {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["get", "list", "watch"]}
+    return [*_account(PERSON, [look, write, told]), *_account(AUDITOR, [look]), *_looks_into_the_system()]
 
 
 def documents(*objects: Json) -> str:

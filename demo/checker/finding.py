@@ -124,11 +124,11 @@ def ring_names(evidence: Evidence) -> list[str]:
 
 
 def phases(evidence: Evidence) -> list[str]:
-    """The phases that the act's own revision went through, without repetition."""
-    earlier = evidence.before.plan.get("status", {}).get("revision")
+    """The phases that the act's own revision went through, the one that it ended with, without repetition."""
+    own = evidence.after.plan.get("status", {}).get("revision")
     found: list[str] = []
     for status in evidence.history.plan:
-        if status.phase and status.revision != earlier and found[-1:] != [status.phase]:
+        if status.phase and status.revision == own and found[-1:] != [status.phase]:
             found.append(status.phase)
     return found
 
