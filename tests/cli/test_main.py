@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
@@ -42,6 +43,12 @@ def test_agent_is_listed_and_explains_itself():
     assert "Follow the node's EdgeDevice" in backstay("agent", "--help").stdout
     assert "--lease-seconds" in backstay("agent", "run", "--help").stdout
     assert "/nowhere cannot be read" in backstay("agent", "run", "--commander", "/nowhere").stderr
+
+
+def test_version_is_the_installed_one():
+    answer = backstay("--version")
+
+    assert (answer.returncode, answer.stdout) == (0, f"backstay {metadata.version('backstay')}\n")
 
 
 def test_command_that_does_not_exist_is_refused_by_name():

@@ -3,7 +3,8 @@
 import importlib
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from importlib import metadata
+from typing import TYPE_CHECKING, Annotated
 
 from backstay.cli.program import COMPLETION_VARIABLE, program, words_to_complete
 from backstay.cli.statuses import ExitStatus
@@ -62,7 +63,12 @@ def application(arguments: list[str]) -> "typer.Typer":
         pretty_exceptions_enable=False,
         add_completion=False,
     )
-    app.callback()(_root)
+    asked = typer.Option("--version", is_eager=True, callback=_tell_version, help="Print the version.")
+
+    @app.callback()
+    def root(version: Annotated[bool, asked] = False) -> None:
+        """Keep the root a group, however few commands it has."""
+
     wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, summary in COMMANDS.items():
         if name == wanted:
@@ -98,8 +104,11 @@ def complete(words: list[str]) -> None:
     application(words)(prog_name="backstay", complete_var=COMPLETION_VARIABLE)
 
 
-def _root() -> None:
-    """Keep the root a group, however few commands it has."""
+def _tell_version(asked: bool) -> None:
+    """Say which version this is, and end."""
+    if asked:
+        print(f"backstay {metadata.version('backstay')}")
+        sys.exit(ExitStatus.DONE)
 
 
 def _not_loaded() -> None:
