@@ -22,7 +22,7 @@ def test_page_is_not_served_when_nobody_asks_for_it() -> None:
 
 def test_page_is_served_where_it_is_asked_for() -> None:
     assert page_settings("127.0.0.1:0", None, None) == PageSettings("127.0.0.1", 0, None, None)
-    assert page_settings("[::]:8443", CERTIFICATE, KEY) == PageSettings("[::]", 8443, CERTIFICATE, KEY)
+    assert page_settings("[::]:8443", CERTIFICATE, KEY) == PageSettings("::", 8443, CERTIFICATE, KEY)
 
 
 @pytest.mark.parametrize(

@@ -283,12 +283,12 @@ async def test_right_that_is_taken_away_closes_its_pages() -> None:
         assert (await visitor.sees("/acme/holds"))[0] == 404
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_plain_http_is_served_on_loopback(host: str) -> None:
     assert_may_listen(host, is_secure=False)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "[::]", "backstay.example", ""])
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "::", "backstay.example", ""])
 def test_plain_http_is_refused_where_others_could_listen_in(host: str) -> None:
     with pytest.raises(Refused, match="--page-tls-certificate"):
         assert_may_listen(host, is_secure=False)

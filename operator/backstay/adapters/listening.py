@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from backstay.core.addresses import in_url
 from backstay.errors import Refused
 
 CONNECTIONS: Final = 20_000
@@ -57,7 +58,7 @@ class Door:
 
 @asynccontextmanager
 async def listening(application: web.Application, host: str, port: int, door: Door | None = None) -> AsyncIterator[str]:
-    """Serve an application; port 0 takes a free one. Yields its address.
+    """Serve an application; an IPv6 address is without brackets, and port 0 takes a free one. Yields its URL.
 
     Raises:
         Refused: the address cannot be listened on.
@@ -75,9 +76,9 @@ async def listening(application: web.Application, host: str, port: int, door: Do
         try:
             await _Site(runner, host, port, door).start()
         except OSError as error:
-            message = f"{door.whose} cannot listen on {host}:{port}: {error}; choose another {door.option}"
+            message = f"{door.whose} cannot listen on {in_url(host)}:{port}: {error}; choose another {door.option}"
             raise Refused(message) from error
-        yield f"{door.scheme}://{host}:{runner.addresses[0][1]}"
+        yield f"{door.scheme}://{in_url(host)}:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 
@@ -92,13 +93,13 @@ class _Site(web.BaseSite):
     @property
     def name(self) -> str:
         """Where it listens."""
-        return f"{self._door.scheme}://{self._host}:{self._port}"
+        return f"{self._door.scheme}://{in_url(self._host)}:{self._port}"
 
     async def start(self) -> None:
         """Listen."""
         await super().start()
         self._server = await asyncio.get_running_loop().create_server(
-            self._next, self._host.strip("[]"), self._port, ssl=self._door.tls, backlog=BACKLOG
+            self._next, self._host, self._port, ssl=self._door.tls, backlog=BACKLOG
         )
 
     def _next(self) -> asyncio.Protocol:

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from backstay.adapters.exposition import CONTENT_TYPE
 from backstay.agent.series import NodeSeries
+from backstay.core.addresses import in_url
 from backstay.errors import Refused
 
 SHUTDOWN_SECONDS = 1.0
@@ -32,8 +33,8 @@ async def scraped(series: NodeSeries, host: str, port: int) -> AsyncIterator[str
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            message = f"the agent cannot listen on {host}:{port}: {error}; choose another --metrics-listen"
+            message = f"the agent cannot listen on {in_url(host)}:{port}: {error}; choose another --metrics-listen"
             raise Refused(message) from error
-        yield f"http://{host}:{runner.addresses[0][1]}"
+        yield f"http://{in_url(host)}:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()

@@ -1,19 +1,17 @@
-"""Addresses to listen on, as people write them."""
-
-from typing import Final
+"""Addresses to listen on, as options of the command line."""
 
 import typer
 
-LAST_PORT: Final = 65535
+from backstay.core.addresses import host_and_port
 
 
 def address_of(listen: str, option: str, example: str = "127.0.0.1:8080") -> tuple[str, int]:
-    """The host and the port of HOST:PORT.
+    """The host and the port of HOST:PORT; an IPv6 address comes without its brackets.
 
     Raises:
         typer.BadParameter: naming the option, with an example.
     """
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > LAST_PORT:
-        raise typer.BadParameter(f"{listen!r} is not HOST:PORT, such as {example}", param_hint=option)
-    return host, int(port)
+    try:
+        return host_and_port(listen, example)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error

@@ -21,6 +21,7 @@ from backstay.agent.assembly import UNITS, Bootloader, Program, Settings, Static
 from backstay.agent.commander import read_commander
 from backstay.agent.safety import FILE
 from backstay.agent.service import serve
+from backstay.core.addresses import host_and_port
 from backstay.core.quantities import bytes_of
 from backstay.logs import LogFormat, always_about, write_log
 
@@ -34,7 +35,6 @@ COMMANDER: Final = Path("/etc/backstay/device")
 CTR: Final = "k3s ctr --namespace=k8s.io"
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 LONGEST_LEASE_SECONDS: Final = 86400
-LAST_PORT: Final = 65535
 
 
 class FirmwareKind(StrEnum):
@@ -141,10 +141,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > LAST_PORT:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:9465")
-    return host.strip("[]"), int(port)
+    try:
+        return host_and_port(text, "127.0.0.1:9465")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _unit_name(text: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import aiohttp
 
+from backstay.core.addresses import host_and_port
 from backstay.errors import Refused
 from backstay.sandbox.components import write_target
 from backstay.sandbox.endpoint import Probe
@@ -21,7 +22,6 @@ START_SECONDS = 120.0
 OWNER_GRACE_SECONDS = 30.0
 COMPONENT_GRACE_SECONDS = 5.0
 _JOB = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
-_ADDRESS = re.compile(r"[^\s/:]+:\d{1,5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,12 @@ def scrape(directory: Path, job: str, address: str) -> None:
     """
     if not _JOB.fullmatch(job):
         raise Refused(f"{job!r} is no name of a job: use lower-case letters, digits and '-'")
-    if not _ADDRESS.fullmatch(address):
-        raise Refused(f"{address!r} is not HOST:PORT, such as 127.0.0.1:9465")
+    try:
+        _, port = host_and_port(address, "127.0.0.1:9465")
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    if not port:
+        raise Refused(f"nobody answers at port 0 of {address}; give the port that the process says it listens on")
     find(directory)
     write_target(targets_of(directory), job, address)
 

@@ -158,7 +158,7 @@ def assert_may_listen(host: str, *, is_secure: bool) -> None:
     if is_secure or host == "localhost":
         return
     try:
-        is_loopback = ip_address(host.strip("[]")).is_loopback
+        is_loopback = ip_address(host).is_loopback
     except ValueError:
         is_loopback = False
     if not is_loopback:
@@ -180,7 +180,7 @@ async def serving(
     assert_may_listen(host, is_secure=certificate is not None)
     tls = None if certificate is None else certificate.context
     door = Door(tls, CONNECTIONS, whose="the page", option="--page-listen")
-    async with listening(app, host.strip("[]"), port, door) as address, _renewed(certificate):
+    async with listening(app, host, port, door) as address, _renewed(certificate):
         yield address
 
 
