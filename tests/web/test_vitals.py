@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from backstay.errors import Refused
-from backstay.web.listener import listening
+from backstay.adapters.listening import listening
 from backstay.web.vitals import vitals_application
 
 
@@ -28,7 +27,7 @@ def process() -> Process:
 @pytest.fixture
 async def url(process: Process) -> AsyncIterator[str]:
     application = vitals_application(lambda: b"backstay_operator_leader 1.0\n", process.readiness)
-    async with listening(application, ("127.0.0.1", 0), "--metrics-listen") as url:
+    async with listening(application, "127.0.0.1", 0) as url:
         yield url
 
 
@@ -49,10 +48,3 @@ async def test_healthy_but_not_ready_when_it_could_not_work_now(url, process):
     process.is_ready = False
     assert (await get(f"{url}/readyz"))[0] == 503
     assert (await get(f"{url}/healthz"))[0] == 200
-
-
-async def test_listening_names_the_option_when_the_address_is_taken(url):
-    port = int(url.rpartition(":")[2])
-    with pytest.raises(Refused, match=f"cannot listen on 127.0.0.1:{port}: .*; choose another --metrics-listen"):
-        async with listening(vitals_application(bytes, lambda: (True, "")), ("127.0.0.1", port), "--metrics-listen"):
-            pass

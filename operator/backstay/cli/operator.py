@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from backstay.ports.clock import Clock
 
 LOST_LEADERSHIP = 3
+CONNECTIONS = 64
+"""At each of the two ports that a Prometheus, a kubelet and some Alertmanagers speak to, and strangers may find."""
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +146,7 @@ async def _run(asked: _Asked) -> None:
         KubeClient.connect(asked.kubeconfig, field_manager="backstay-operator", wrote=metrics.wrote) as kube,
         aiohttp.ClientSession() as session,
         spans_of(os.environ, "backstay-operator") as spans,
-        _told(asked, metrics, vitals),
+        _told(asked.metrics_at, metrics, vitals),
         _heard(asked.webhook, kube, clock, metrics),
     ):
         transport = Transport(session)
@@ -168,16 +170,17 @@ async def _run(asked: _Asked) -> None:
 
 
 @asynccontextmanager
-async def _told(asked: _Asked, metrics: "OperatorMetrics", vitals: "Vitals") -> AsyncIterator[None]:
+async def _told(at: tuple[str, int] | None, metrics: "OperatorMetrics", vitals: "Vitals") -> AsyncIterator[None]:
     """What the operator says of itself by HTTP, from before it leads until after."""
-    from backstay.web.listener import listening
+    from backstay.adapters.listening import Door, listening
     from backstay.web.vitals import vitals_application
 
-    if asked.metrics_at is None:
+    if at is None:
         yield
         return
     application = vitals_application(metrics.exposition, vitals.readiness)
-    async with listening(application, asked.metrics_at, "--metrics-listen") as url:
+    door = Door(None, CONNECTIONS, whose="the operator", option="--metrics-listen")
+    async with listening(application, *at, door) as url:
         log.info("metrics at %s/metrics", url)
         yield
 
@@ -187,17 +190,18 @@ async def _heard(
     webhook: _Webhook | None, kube: "KubeClient", clock: "Clock", metrics: "OperatorMetrics"
 ) -> AsyncIterator[None]:
     """What Alertmanager asks of the operator. A standby does it as well as a leader: a Hold needs nobody to decide."""
+    from backstay.adapters.listening import Door, listening
     from backstay.web.alert_desk import AlertDesk
     from backstay.web.alert_webhook import PATH, AlertWebhook, WebhookMetrics
     from backstay.web.bearer import TokenFile
-    from backstay.web.listener import listening
 
     if webhook is None:
         yield
         return
     desk = AlertDesk(kube, clock, webhook.namespaces)
     receiver = AlertWebhook(desk, TokenFile(webhook.token_file), WebhookMetrics(metrics.registry), clock)
-    async with listening(receiver.application(), webhook.at, "--webhook-listen") as url:
+    door = Door(None, CONNECTIONS, whose="the operator", option="--webhook-listen")
+    async with listening(receiver.application(), *webhook.at, door) as url:
         log.info("alerts may make holds at %s%s, in %s", url, PATH, ", ".join(sorted(webhook.namespaces)))
         yield
 
