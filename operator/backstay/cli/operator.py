@@ -194,14 +194,16 @@ async def _heard(
     from backstay.web.alert_desk import AlertDesk
     from backstay.web.alert_webhook import PATH, AlertWebhook, WebhookMetrics
     from backstay.web.bearer import TokenFile
+    from backstay.web.renewing import renewed
 
     if webhook is None:
         yield
         return
     desk = AlertDesk(kube, clock, webhook.namespaces)
-    receiver = AlertWebhook(desk, TokenFile(webhook.token_file), WebhookMetrics(metrics.registry), clock)
+    token = TokenFile(webhook.token_file)
+    receiver = AlertWebhook(desk, token, WebhookMetrics(metrics.registry), clock)
     door = Door(None, CONNECTIONS, whose="the operator", option="--webhook-listen")
-    async with listening(receiver.application(), *webhook.at, door) as url:
+    async with renewed(token), listening(receiver.application(), *webhook.at, door) as url:
         log.info("alerts may make holds at %s%s, in %s", url, PATH, ", ".join(sorted(webhook.namespaces)))
         yield
 

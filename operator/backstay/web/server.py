@@ -1,6 +1,5 @@
 """The page as a server: every address, every answer, and where it listens."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from backstay.web.outlook import Outlook
 from backstay.web.pages.devices import BadFilter
 from backstay.web.pages.page import NotThere, Sources
 from backstay.web.rendering import ASSETS, Frame, Renderer
+from backstay.web.renewing import renewed
 from backstay.web.rights import Reader, Rights
 from backstay.web.routes import page_at
 from backstay.web.sessions import Sessions
@@ -180,19 +180,5 @@ async def serving(
     assert_may_listen(host, is_secure=certificate is not None)
     tls = None if certificate is None else certificate.context
     door = Door(tls, CONNECTIONS, whose="the page", option="--page-listen")
-    async with listening(app, host, port, door) as address, _renewed(certificate):
+    async with listening(app, host, port, door) as address, renewed(certificate):
         yield address
-
-
-@asynccontextmanager
-async def _renewed(certificate: Certificate | None) -> AsyncIterator[None]:
-    """Take up renewed certificates meanwhile."""
-    if certificate is None:
-        yield
-        return
-    async with asyncio.TaskGroup() as tasks:
-        renewing = tasks.create_task(certificate.run(), name="follow the page's certificate")
-        try:
-            yield
-        finally:
-            renewing.cancel()
