@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import cycle
 
 import aiohttp
+from yarl import URL
 
 from backstay.adapters.prometheus import Prometheus
 from backstay.controllers.overview import StoreOverview
@@ -71,7 +72,7 @@ def _figures(size: int, runner: asyncio.Runner) -> Iterator[Figure]:
         StoreOverview(store), Told(StageChronicle(None), clock), Graphs(Prometheus(http, ""), clock), clock
     )  # type: ignore[arg-type]
     for what, (path, query) in PAGES.items():
-        page = page_at(path, query)
+        page = page_at(URL.build(path=path, query=query))
 
         def shown(page=page, path=path) -> str:
             content = runner.run(page.read(reader, sources))

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from pathlib import Path
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -145,14 +146,17 @@ async def test_hostile_address_is_shown_as_text(site: Site, query: str) -> None:
         ("plane=aeroplane", "is none of"),
         ("order=size", "neither name nor -name"),
         ("colour=red", "cannot be asked for by"),
+        ("name=a&name=b", "is given 2 times"),
         (f"name={'x' * 2000}", "longer than"),
     ],
 )
 async def test_filter_that_means_nothing_is_refused_by_name(site: Site, query: str, words: str) -> None:
     async with visiting(site, "ada") as visitor:
-        status, text = await visitor.sees(f"/acme/devices?{query}")
-    assert status == 400
-    assert words in text
+        seen = await visitor.sees(f"/acme/devices?{query}")
+        followed = await visitor.sees(f"/-/live?page={quote(f'/acme/devices?{query}', safe='')}")
+    for status, text in (seen, followed):
+        assert status == 400
+        assert words in text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 from aiohttp import web
@@ -20,7 +19,7 @@ from backstay.web.entrance import Entrance
 from backstay.web.pages.page import Content, NotThere, Page, Sources
 from backstay.web.rendering import Piece, Renderer
 from backstay.web.rights import Reader, Rights
-from backstay.web.routes import page_at
+from backstay.web.routes import address_in, page_at
 
 TICK_SECONDS: Final = 1.0
 READ_AGAIN_SECONDS: Final = 10.0
@@ -167,5 +166,4 @@ class _Stream:
 
 
 def _page_named(request: web.Request) -> Page:
-    found = urlsplit(request.query.get("page", "/"))
-    return page_at(found.path, dict(parse_qsl(found.query)))
+    return page_at(address_in(request.query.get("page", "/")))

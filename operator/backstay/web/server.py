@@ -105,7 +105,7 @@ class _Site:
         if (person := await self.entrance.person(request)) is None:
             return self._stranger(request)
         request[_PERSON] = person.name
-        content = await page_at(request.path, dict(request.query)).read(Reader(person, self._rights), sources)
+        content = await page_at(request.rel_url).read(Reader(person, self._rights), sources)
         text = self._renderer.page(content, self._frame(request))
         return web.Response(text=text, content_type="text/html", charset="utf-8")
 

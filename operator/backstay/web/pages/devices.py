@@ -1,6 +1,7 @@
 """The devices of a namespace, a page at a time."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -51,14 +52,17 @@ class DevicesPage:
     backwards: bool = False
 
     @classmethod
-    def from_query(cls, namespace: str, query: Mapping[str, str]) -> "DevicesPage":
+    def from_query(cls, namespace: str, query: Sequence[tuple[str, str]]) -> "DevicesPage":
         """Read the filter of an address.
 
         Raises:
             BadFilter: naming the field that cannot be read.
         """
-        asked = {key: value.strip() for key, value in query.items() if value.strip()}
+        asked = {key: value.strip() for key, value in query if value.strip()}
+        times = Counter(key for key, _ in query)
         for key, value in asked.items():
+            if times[key] > 1:
+                raise BadFilter(f"{key!r} is given {times[key]} times; give it once")
             if key not in FIELDS:
                 raise BadFilter(f"devices cannot be asked for by {key!r}, only by {', '.join(FIELDS)}")
             if len(value) > LONGEST_TEXT:
