@@ -34,3 +34,11 @@ class Conflict(Refused):
 
 class Forbidden(Refused):
     """This identity may not do that."""
+
+
+def first_in(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The innermost first error of a group: what its tasks ended of."""
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found

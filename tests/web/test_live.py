@@ -5,9 +5,11 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 
-from backstay.ports.access import Kind
+from backstay.errors import Unavailable
+from backstay.ports.access import Kind, Person
 from backstay.web.live import MOST_OF_ONE_PERSON, MOST_STREAMS, Streams, TooManyStreams
 from backstay.web.rights import RIGHT_SECONDS
 from backstay.web.sessions import REVIEW_SECONDS
@@ -120,6 +122,26 @@ async def test_stream_of_what_is_deleted_ends(small: Site) -> None:
         small.stage.store.fleets.remove("acme", "cam-1")
         small.stage.clock.pass_by(seconds=5)
         await stream.until("ended")
+
+
+async def test_stream_ends_when_it_is_cancelled_as_a_review_fails(small: Site) -> None:
+    access, streaming = small.stage.access, asyncio.get_running_loop().create_future()
+    known = access.who
+
+    async def who(token: str) -> Person | None:
+        streaming.set_result(asyncio.current_task())
+        return await known(token)
+
+    async def may_list(*_: object) -> bool:
+        streaming.result().cancel()
+        raise Unavailable("the API server has gone away")
+
+    async with following(small, "/acme") as stream:
+        await stream.until("headline")
+        access.who, access.may_list = who, may_list  # type: ignore[method-assign]
+        small.stage.clock.pass_by(seconds=max(RIGHT_SECONDS, REVIEW_SECONDS) + 1)
+        with pytest.raises(aiohttp.ClientPayloadError, match="not completed"):
+            await stream.next()
 
 
 async def test_place_of_a_reader_who_left_is_free_again(small: Site) -> None:

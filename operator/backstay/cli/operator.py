@@ -16,6 +16,7 @@ import typer
 
 from backstay.cli.addresses import address_of
 from backstay.cli.page import CertificateOption, KeyOption, ListenOption, PageSettings, page_served, page_settings
+from backstay.errors import first_in
 from backstay.logs import LogFormat, last_words, write_log
 from backstay.ports.pages import RUNBOOKS
 
@@ -104,7 +105,7 @@ def run(
     try:
         asyncio.run(_run(asked))
     except* LeadershipLost as lost:
-        last_words(_first(lost))
+        last_words(first_in(lost))
         sys.exit(LOST_LEADERSHIP)
 
 
@@ -215,11 +216,3 @@ def _log_to_stderr(how: LogFormat) -> None:
     write_log(how, formatter)
     for chatty in ("kopf", "aiohttp", "asyncio", "kubernetes"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The innermost error of a group, which is what the process ends of."""
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import Final, NoReturn
 
-from backstay.errors import BackstayError
+from backstay.errors import BackstayError, first_in
 from backstay.simulate.application import Application, Reset, ResetCause
 from backstay.simulate.bootloader import boot
 from backstay.simulate.conversation import Conversation
@@ -73,7 +73,7 @@ class Esp32:
         except ExceptionGroup as group:
             resets, _ = group.split((Reset, PowerCut))
             if resets is not None:
-                return self._cause_of(_first(resets))
+                return self._cause_of(first_in(resets))
             log.exception("%s panicked", self.name)
         except Exception:
             # An error that nobody foresaw is to a chip what it is on a real one: a panic, and a reset.
@@ -138,10 +138,3 @@ class Esp32:
         log.info("%s: %s", self.name, line)
         self._lines.append(line)
         del self._lines[:-100]
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -17,6 +17,7 @@ from backstay.core.signals import Broken, Signal
 from backstay.ports.clock import Clock
 from backstay.ports.overview import Decided
 from backstay.web.remembered import Remembered
+from backstay.web.together import together
 
 POINTS: Final = 120
 LONGEST_WINDOW: Final = timedelta(hours=6)
@@ -86,7 +87,7 @@ class Graphs:
     async def of(self, decided: Decided) -> dict[str, Graph]:
         """The graph of each of a plan's first signals by the signal's name; raises nothing."""
         signals = decided.observed.plan.signals[:MOST_DRAWN]
-        drawn = await asyncio.gather(*(self._graph(signal, decided) for signal in signals))
+        drawn = await together(self._graph(signal, decided) for signal in signals)
         return {signal.name: graph for signal, graph in zip(signals, drawn, strict=True)}
 
     async def _graph(self, signal: Signal, decided: Decided) -> Graph:
@@ -97,7 +98,7 @@ class Graphs:
             if signal.comparison is None:
                 return _drawn(window, query, watch, await self._ask(query, window), _whose(watch))
             ring, baseline = f"avg({query})", f"avg({_scoped(signal, plan.namespace, plan.name, watch, baseline=True)})"
-            here, there = await asyncio.gather(self._ask(ring, window), self._ask(baseline, window))
+            here, there = await together((self._ask(ring, window), self._ask(baseline, window)))
         except QueryRefused as refused:
             return Graph(window, signal.query, problem=f"the rule's query is refused: {refused}")
         return _compared(window, query, watch, here, there)

@@ -8,6 +8,7 @@ from typing import Final
 from backstay.ports.access import Access, Kind, Person
 from backstay.ports.clock import Clock
 from backstay.web.remembered import Remembered
+from backstay.web.together import together
 
 RIGHT_SECONDS: Final = 20.0
 """A right that was taken away is used no longer than this."""
@@ -79,12 +80,12 @@ class Reader:
 
     async def kinds(self, namespace: str) -> frozenset[Kind]:
         """What they may list in a namespace; nothing where it is not theirs to know of."""
-        allowed = await asyncio.gather(*(self.may_list(kind, namespace) for kind in Kind))
+        allowed = await together(self.may_list(kind, namespace) for kind in Kind)
         return _shown(kind for kind, is_allowed in zip(Kind, allowed, strict=True) if is_allowed)
 
     async def everywhere(self) -> frozenset[Kind]:
         """What they may list in every namespace."""
-        allowed = await asyncio.gather(*(self.rights.may_list_everywhere(self.person, kind) for kind in Kind))
+        allowed = await together(self.rights.may_list_everywhere(self.person, kind) for kind in Kind)
         return frozenset(kind for kind, is_allowed in zip(Kind, allowed, strict=True) if is_allowed)
 
     async def namespaces(self, known: Iterable[str]) -> dict[str, frozenset[Kind]]:
@@ -93,11 +94,11 @@ class Reader:
         if everywhere == frozenset(Kind):
             return dict.fromkeys(names, everywhere)
         seen = names if everywhere.intersection(SHOWN) else await self._seen(names)
-        kinds = await asyncio.gather(*map(self.kinds, seen))
+        kinds = await together(map(self.kinds, seen))
         return {name: found for name, found in zip(seen, kinds, strict=True) if found}
 
     async def _seen(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        seen = await asyncio.gather(*map(self._sees, names))
+        seen = await together(map(self._sees, names))
         return tuple(name for name, is_seen in zip(names, seen, strict=True) if is_seen)
 
     async def _sees(self, namespace: str) -> bool:
