@@ -1,22 +1,27 @@
 """The page as a real server over the operator's own store, with a real Prometheus that remembers the scene."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import NoReturn
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
 from backstay.adapters.prometheus import Prometheus
+from backstay.errors import Unavailable
 from backstay.ports.access import Kind
 from backstay.web.outlook import Outlook
+from backstay.web.rights import RIGHT_SECONDS
 from backstay.web.server import Neighbours, application, serving
+from backstay.web.sessions import REVIEW_SECONDS
 from tests.contracts.real_prometheus import remembering
 from tests.web.scene import past, whole_scene
 from tests.web.stage import Stage
 
 EVERYTHING = frozenset(Kind)
+AWAY = "the API server does not answer; check that it runs"
 TOKENS = {"admin": "admin-token", "ada": "ada-token", "viewer": "viewer-token", "stranger": "stranger-token"}
 
 
@@ -44,6 +49,22 @@ async def served(stage: Stage, prometheus_url: str = "http://127.0.0.1:9") -> As
         near = Neighbours(stage.access, stage.chronicle, Prometheus(session, prometheus_url), stage.clock)
         async with serving(application(near, outlook, is_secure=False), "127.0.0.1", 0) as address:
             yield Site(address, stage, outlook)
+
+
+@contextmanager
+def away(stage: Stage) -> Iterator[None]:
+    """An API server that says nothing about anybody, so long."""
+    known = stage.access.who, stage.access.may_list
+
+    async def silence(*_: object) -> NoReturn:
+        raise Unavailable(AWAY)
+
+    stage.access.who = stage.access.may_list = silence  # type: ignore[method-assign, assignment]
+    stage.clock.pass_by(seconds=max(RIGHT_SECONDS, REVIEW_SECONDS) + 1)
+    try:
+        yield
+    finally:
+        stage.access.who, stage.access.may_list = known  # type: ignore[method-assign]
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 from backstay.core.planes import Plane
 from backstay.core.revision import Phase
 from tests.web.browsing import browsing
-from tests.web.conftest import TOKENS, Site, served
+from tests.web.conftest import AWAY, TOKENS, Site, away, served
 from tests.web.stage import Stage
 
 SHOTS = Path(__file__).parents[2] / "build" / "page"
@@ -141,6 +141,16 @@ async def test_every_page_can_be_read_by_everybody_and_fits(site: Site, theme: s
             await shot(name, other)
             await shot(name, width)
     assert {name: found for name, found in barriers.items() if found} == {}
+
+
+async def test_trouble_is_told_as_long_as_it_lasts_and_no_longer(rolling: Site) -> None:
+    async with browsing(rolling.address) as tab:
+        await tab.signs_in("ada")
+        await tab.opens("/acme/plans/vision")
+        with away(rolling.stage):
+            await tab.page.locator("#pulse[data-pulse=lost]").get_by_text(AWAY).wait_for()
+        await tab.is_live()
+        assert await tab.page.locator("#pulse").text_content() == "live"
 
 
 async def test_reader_who_may_no_longer_see_it_has_nothing_of_it_left_on_the_screen(rolling: Site) -> None:

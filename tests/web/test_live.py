@@ -13,7 +13,7 @@ from backstay.ports.access import Kind, Person
 from backstay.web.live import MOST_OF_ONE_PERSON, MOST_STREAMS, Streams, TooManyStreams
 from backstay.web.rights import RIGHT_SECONDS
 from backstay.web.sessions import REVIEW_SECONDS
-from tests.web.conftest import EVERYTHING, TOKENS, Site, served, visiting
+from tests.web.conftest import AWAY, EVERYTHING, TOKENS, Site, away, served, visiting
 from tests.web.stage import Stage
 
 
@@ -122,6 +122,21 @@ async def test_stream_of_what_is_deleted_ends(small: Site) -> None:
         small.stage.store.fleets.remove("acme", "cam-1")
         small.stage.clock.pass_by(seconds=5)
         await stream.until("ended")
+
+
+async def test_stream_says_that_trouble_has_passed_when_nothing_else_has_changed(small: Site) -> None:
+    async with following(small, "/acme") as stream:
+        await stream.until("headline")
+        with away(small.stage):
+            assert await stream.next() == ("troubled", {"words": AWAY})
+        assert await after(stream, "troubled") == ("recovered", {})
+
+
+async def after(stream: Stream, name: str) -> tuple[str, dict[str, str]]:
+    """The first event that is another one."""
+    while (found := await stream.next())[0] == name:
+        pass
+    return found
 
 
 async def test_stream_ends_when_it_is_cancelled_as_a_review_fails(small: Site) -> None:

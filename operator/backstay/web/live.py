@@ -95,6 +95,7 @@ class _Stream:
         self._sources = sources
         self._marks: dict[str, str] = {}
         self._headline = ""
+        self._trouble = ""
         self._took = 0.0
         self._sent_at = sources.clock.monotonic()
 
@@ -105,9 +106,10 @@ class _Stream:
             try:
                 found = await self._next(content)
             except BackstayError as error:
-                await self._event("troubled", {"words": str(error)})
+                await self._feel(str(error))
                 await asyncio.sleep(TICK_SECONDS)
                 continue
+            await self._feel("")
             if found is None:
                 await self._event("ended", {"words": "You are signed out, or may no longer see this page."})
                 return
@@ -123,7 +125,8 @@ class _Stream:
             if (person := await self._live.entrance.person(self._request)) is None:
                 return None
             age, rest = clock.monotonic() - read_at, max(self._page.calm_seconds, REST * self._took)
-            if age < READ_AGAIN_SECONDS and (age < rest or self._changes(content) == known):
+            is_worth_reading = self._trouble or self._changes(content) != known
+            if age < READ_AGAIN_SECONDS and (age < rest or not is_worth_reading):
                 continue
             begun = clock.monotonic()
             try:
@@ -145,6 +148,14 @@ class _Stream:
         if content.headline != self._headline:
             self._headline = content.headline
             await self._event("headline", {"words": content.headline, "title": content.title})
+
+    async def _feel(self, trouble: str) -> None:
+        """Say what keeps the page from being up to date, and that nothing does any more."""
+        if trouble:
+            await self._event("troubled", {"words": trouble})
+        elif self._trouble:
+            await self._event("recovered", {})
+        self._trouble = trouble
 
     def _assert_there(self) -> None:
         """Notice at once that the reader has left: a quiet page writes too seldom to hear of it."""

@@ -95,6 +95,7 @@ function follow() {
     spoken = true;
   });
   stream.addEventListener("troubled", ({ data }) => feel("lost", JSON.parse(data).words));
+  stream.addEventListener("recovered", () => feel("live", "live"));
   stream.addEventListener("ended", ({ data }) => {
     stream.close();
     const { words } = JSON.parse(data);
