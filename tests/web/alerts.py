@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 Json = dict[str, Any]
 
@@ -50,11 +51,13 @@ class ApiServer:
     def __init__(self) -> None:
         self.holds: dict[tuple[str, str], Json] = {}
         self.is_down = False
+        self.forbids: set[str] = set()
+        """Namespaces in which the caller has no right."""
         self.deletes: list[str] = []
         self._version = 0
 
     def application(self) -> web.Application:
-        application = web.Application()
+        application = web.Application(middlewares=[self._authorize])
         base = "/apis/backstay.dev/v1alpha1/namespaces/{namespace}/holds"
         application.router.add_post(base, self._create)
         application.router.add_get(f"{base}/{{name}}", self._get)
@@ -65,6 +68,12 @@ class ApiServer:
         self._version += 1
         document["metadata"] |= {"uid": uuid4().hex, "resourceVersion": str(self._version), "namespace": namespace}
         self.holds[namespace, document["metadata"]["name"]] = document
+
+    @web.middleware
+    async def _authorize(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.match_info.get("namespace") in self.forbids:
+            return _status(403, "holds is forbidden")
+        return await handler(request)
 
     async def _create(self, request: web.Request) -> web.Response:
         document = orjson.loads(await request.read())

@@ -55,7 +55,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     (tmp_path / "token").write_text(TOKEN)
     async with TestServer(api.application()) as server, aiohttp.ClientSession() as session:
         kube = KubeClient(session, Configuration(host=str(server.make_url(""))), "test")
-        desk = AlertDesk(kube, clock, frozenset({"acme"}))
+        desk = AlertDesk(kube, clock, frozenset({"acme", "castor"}))
         webhook = AlertWebhook(desk, TokenFile(tmp_path / "token"), WebhookMetrics(registry), clock)
         async with TestClient(TestServer(webhook.application())) as client:
             yield World(client, api, clock, registry)
@@ -154,6 +154,24 @@ async def test_alertmanager_sends_it_again_when_the_api_server_is_away(world):
     world.api.is_down = False
     assert await world.send(alert()) == (200, "ok\n")
     assert (world.alerts("unavailable"), world.alerts("made")) == (1, 1)
+
+
+@pytest.mark.parametrize("status", ["firing", "resolved"])
+async def test_alertmanager_sends_it_again_when_the_api_server_does_not_know_the_roles_yet(world, status, caplog):
+    world.api.forbids.add("acme")
+    code, words = await world.send(alert(status))
+    assert code == 503
+    assert "alert-holds-rbac.yaml" in words
+    assert [line.levelname for line in caplog.records if "waits" in line.message] == ["ERROR"]
+    assert (world.alerts("forbidden"), world.refused("forbidden")) == (1, 1)
+    world.api.forbids.clear()
+    assert await world.send(alert(status)) == (200, "ok\n")
+
+
+async def test_right_that_is_missing_in_one_namespace_costs_no_alert_of_another(world):
+    world.api.forbids.add("castor")
+    code, _ = await world.send(alert(fingerprint=OTHER, labels={"namespace": "castor"}), alert())
+    assert (code, list(world.api.holds)) == (503, [KEY])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from backstay.adapters.kube.client import HOLDS, KubeClient
 from backstay.api.hold import Hold
-from backstay.errors import Conflict, NotFound, Refused, Unavailable
+from backstay.errors import Conflict, Forbidden, NotFound, Refused, Unavailable
 from backstay.logs import about
 from backstay.ports.clock import Clock
 from backstay.web.alert_hold import NotHeld, Place, Refusal, asks_for_a_hold, hold_document, made_by, place_of
@@ -39,6 +39,8 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     UNAVAILABLE = "unavailable"
     """The API server does not answer: Alertmanager is to send it again."""
+    FORBIDDEN = "forbidden"
+    """The operator may not, or not yet: Alertmanager is to send it again."""
 
 
 class AlertDesk:
@@ -55,6 +57,8 @@ class AlertDesk:
         Raises:
             NotHeld: it asks wrongly, or for what it may not.
             Unavailable: the API server does not answer.
+            Forbidden: the operator may not do it; an API server that has just started says so too, until it has read
+                the roles.
         """
         if not asks_for_a_hold(alert):
             return Outcome.IGNORED
@@ -64,7 +68,7 @@ class AlertDesk:
         with about(namespace=place.namespace):
             try:
                 return await self._patiently(alert, place)
-            except (Unavailable, NotHeld):
+            except (Unavailable, Forbidden, NotHeld):
                 raise
             except Refused as error:
                 raise NotHeld(Refusal.HOLD, str(error)) from error

@@ -55,6 +55,8 @@ class Refusal(StrEnum):
     LASTS = "lasts"
     HOLD = "hold"
     NAME_TAKEN = "name_taken"
+    FORBIDDEN = "forbidden"
+    """The API server does not let the operator do it, or not yet."""
 
 
 class NotHeld(Refused):

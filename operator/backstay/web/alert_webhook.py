@@ -2,7 +2,7 @@
 
 What is wrong with one alert is told by name, in the log, in a metric and in the answer, and costs none of the others.
 Alertmanager sends again what is answered by a 5xx, and nothing else: so that is the answer when the API server is away,
-and when too much comes at once.
+or forbids what it may allow in a moment, and when too much comes at once.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter
 
-from backstay.errors import Unavailable
+from backstay.errors import Forbidden, Unavailable
 from backstay.ports.clock import Clock
 from backstay.web.alert_desk import AlertDesk, Outcome
 from backstay.web.alert_hold import NotHeld, Refusal
@@ -27,6 +27,7 @@ MOST_ALERTS: Final = 100
 """In one notification; `max_alerts` of Alertmanager's receiver is to be the same."""
 BODY_SECONDS: Final = 10.0
 LONGEST_WORDS: Final = 500
+IF_IT_LASTS: Final = "where that lasts, apply manifests/tenant/alert-holds-rbac.yaml"
 
 log = logging.getLogger(__name__)
 
@@ -118,21 +119,24 @@ class AlertWebhook:
 
     async def _answer(self, found: tuple[Alert | UnreadableAlert, ...]) -> web.Response:
         problems: list[str] = []
-        is_away = False
+        is_away = is_forbidden = False
         for alert in found[:MOST_ALERTS]:
             outcome, problem = await self._take(alert)
             self._metrics.alert(outcome)
             if problem:
                 problems.append(one_line(problem)[:LONGEST_WORDS])
+            is_forbidden |= outcome is Outcome.FORBIDDEN
             if is_away := outcome is Outcome.UNAVAILABLE:
                 # The others would wait as long, one after the other; all of them are sent again.
                 break
         if len(found) > MOST_ALERTS:
             self._metrics.refused(Refusal.TOO_MANY)
             problems.append(f"only the first {MOST_ALERTS} of {len(found)} alerts were taken: set max_alerts")
+        # What is forbidden and stays so stops every alert of a namespace, and only a person can end it.
+        level = logging.ERROR if is_forbidden else logging.WARNING
         for problem in problems:
-            log.warning("%s", problem)
-        if is_away:
+            log.log(level, "%s", problem)
+        if is_away or is_forbidden:
             return _answered(HTTPStatus.SERVICE_UNAVAILABLE, problems)
         return _answered(HTTPStatus.BAD_REQUEST if problems else HTTPStatus.OK, problems)
 
@@ -145,6 +149,9 @@ class AlertWebhook:
         except NotHeld as error:
             self._metrics.refused(error.refusal)
             return Outcome.REFUSED, f"alert {alert.name} ({alert.fingerprint}) makes no hold: {error}"
+        except Forbidden as error:
+            self._metrics.refused(Refusal.FORBIDDEN)
+            return Outcome.FORBIDDEN, f"alert {alert.name} ({alert.fingerprint}) waits: {error}; {IF_IT_LASTS}"
         except Unavailable as error:
             return Outcome.UNAVAILABLE, f"alert {alert.name} ({alert.fingerprint}) waits: {error}"
 
