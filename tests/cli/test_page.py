@@ -54,14 +54,14 @@ def test_operator_does_not_start_with_an_option_that_does_not_fit() -> None:
 async def test_page_in_plain_http_is_refused_where_others_could_listen_in(unused: KubeClient) -> None:
     settings = PageSettings("0.0.0.0", 0, None, None)
     with pytest.raises(Refused, match="--page-tls-certificate"):
-        async with page_served(settings, unused, None, "backstay-system"):  # type: ignore[arg-type]
+        async with page_served(settings, unused, None, str):  # type: ignore[arg-type]
             pass
 
 
 async def test_certificate_that_cannot_be_used_is_named(unused: KubeClient, tmp_path: Path) -> None:
     settings = PageSettings("127.0.0.1", 0, tmp_path / "tls.crt", tmp_path / "tls.key")
     with pytest.raises(Refused, match="no usable certificate"):
-        async with page_served(settings, unused, None, "backstay-system"):  # type: ignore[arg-type]
+        async with page_served(settings, unused, None, str):  # type: ignore[arg-type]
             pass
 
 

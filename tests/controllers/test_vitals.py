@@ -35,3 +35,16 @@ def states() -> Iterator[tuple[Vitals, bool, bool, str]]:
 def test_operator_says_what_it_could_do_now(vitals: Vitals, is_ready: bool, is_leading: bool, words: str) -> None:
     assert vitals.readiness() == (is_ready, words)
     assert vitals.is_leading is is_leading
+
+
+@pytest.mark.parametrize(
+    ("holder", "words"),
+    [("other-1", "other-1 leads."), ("", "Nobody leads yet."), (None, "Who leads is not known")],
+)
+def test_operator_that_waits_says_who_leads_by_what_it_has_read(holder: str | None, words: str) -> None:
+    vitals = Vitals()
+    assert vitals.who_leads().startswith("Who leads is not known")
+    vitals.waits(lambda: holder)
+    assert vitals.who_leads().startswith(words)
+    vitals.syncs()
+    assert vitals.who_leads() == "This replica leads, and has not seen everything yet."

@@ -34,8 +34,8 @@ class Site:
     outlook: Outlook
 
 
-async def nobody() -> str:
-    return ""
+def nobody() -> str:
+    return "Nobody leads yet."
 
 
 @asynccontextmanager

@@ -2,6 +2,8 @@
 
 import asyncio
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -245,22 +247,38 @@ async def test_assets_are_kept_for_ever_because_their_name_changes_with_them(sit
         assert (await visitor.sees("/-/static/../../server.py"))[0] in {303, 404}
 
 
-async def test_replica_that_does_not_lead_says_who_does() -> None:
-    stage = Stage()
+@asynccontextmanager
+async def standing_by() -> AsyncIterator[Site]:
+    """A replica that does not lead; whatever it is asked, it may ask the API server about tokens alone."""
+    async with served(Stage()) as site:
+        site.outlook.overview, site.outlook.who_leads = None, lambda: "operator-1 leads."
+        yield site
 
-    async def leader() -> str:
-        return "operator-1"
 
-    async with served(stage) as site:
-        site.outlook.overview, site.outlook.leader = None, leader
-        async with visiting(site) as visitor:
-            for path in ("/", "/-/live?page=/"):
-                status, text = await visitor.sees(path)
-                assert status == 503
-                assert "operator-1 leads" in text
-            assert (await visitor.sees("/-/ready"))[0] == 503
-            site.outlook.show(stage.overview)
-            assert (await visitor.sees("/-/ready"))[0] == 200
+@pytest.mark.parametrize("path", ["/", "/acme", "/-/live?page=/", "/-/sign-in"])
+async def test_replica_that_does_not_lead_says_who_does_to_people_whom_it_knows_alone(path: str) -> None:
+    async with standing_by() as site, visiting(site) as visitor:
+        for token, is_told in ((TOKENS["ada"], True), ("wrong", False), ("", False)):
+            status, text = await visitor.sees(path, **({"Authorization": f"Bearer {token}"} if token else {}))
+            assert (status, "Try again in a moment" in text, "operator-1" in text) == (503, True, is_told)
+        with away(site.stage):
+            status, text = await visitor.sees(path, Authorization=f"Bearer {TOKENS['ada']}")
+            assert (status, "operator-1" in text) == (503, False)
+
+
+async def test_replica_is_ready_once_it_has_something_to_show() -> None:
+    async with standing_by() as site, visiting(site) as visitor:
+        assert (await visitor.sees("/-/ready"))[0] == 503
+        site.outlook.show(site.stage.overview)
+        assert (await visitor.sees("/-/ready"))[0] == 200
+
+
+async def test_replica_that_does_not_lead_opens_and_ends_no_session() -> None:
+    async with standing_by() as site, visiting(site) as visitor:
+        for answer in (await visitor.signs_in("ada"), await visitor.session.post(f"{site.address}/-/sign-out")):
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+            assert "Set-Cookie" not in answer.headers
+            assert "Try again in a moment" in await answer.text()
 
 
 async def test_api_server_that_is_away_lets_nobody_in_and_is_named() -> None:

@@ -166,7 +166,7 @@ async def _run(asked: _Asked) -> None:
         # On its node's network a Pod has the node's host name, and people look for the Pod.
         name = os.environ.get("POD_NAME") or socket.gethostname()
         options = Options(name, asked.namespace, asked.lease_duration)
-        async with page_served(asked.page, kube, signals, asked.namespace) as show:
+        async with page_served(asked.page, kube, signals, vitals.who_leads) as show:
             await lead(neighbours, options, clock, Failpoints.from_environment(OPERATOR), show)
 
 

@@ -55,9 +55,11 @@ def page_settings(listen: str | None, certificate: Path | None, key: Path | None
 
 @asynccontextmanager
 async def page_served(
-    settings: PageSettings | None, kube: "KubeClient", prometheus: "Prometheus", namespace: str
+    settings: PageSettings | None, kube: "KubeClient", prometheus: "Prometheus", who_leads: "Callable[[], str]"
 ) -> AsyncIterator["Callable[[Overview], None]"]:
     """Serve the page until the block ends; yields whom to tell once there is something to show.
+
+    Until then `who_leads` is asked for words about who does, and must ask nobody else.
 
     Raises:
         Refused: the certificate or the address cannot be used.
@@ -70,16 +72,12 @@ async def page_served(
 
     from backstay.adapters.kube.access import KubeAccess
     from backstay.adapters.kube.chronicle import KubeChronicle
-    from backstay.adapters.kube.lease import holder_of
     from backstay.adapters.system_clock import SystemClock
     from backstay.web.outlook import Outlook
     from backstay.web.server import Neighbours, application, serving
 
-    async def leader() -> str:
-        return await holder_of(kube, namespace)
-
     certificate = _certificate(settings)
-    outlook = Outlook(leader)
+    outlook = Outlook(who_leads)
     near = Neighbours(KubeAccess(kube), KubeChronicle(kube), prometheus, SystemClock())
     app = application(near, outlook, is_secure=certificate is not None)
     async with serving(app, settings.host, settings.port, certificate) as address:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from backstay.controllers.store import Store
 
@@ -32,6 +32,7 @@ class Vitals:
 
     def __init__(self) -> None:
         self.stage = Stage.STARTING
+        self._seen_holder: Callable[[], str | None] = lambda: None
         self._ready: Callable[[], Readiness] = lambda: Readiness(is_ready=False, words="the Lease has not been read")
 
     @property
@@ -44,9 +45,23 @@ class Vitals:
         found = self._ready()
         return Readiness(found.is_ready, f"{self.stage}: {found.words}")
 
+    def who_leads(self) -> str:
+        """Who leads, in words, by what this process has seen already."""
+        match self.stage:
+            case Stage.STARTING | Stage.STANDBY:
+                return _led_by(self._seen_holder())
+            case Stage.SYNCING:
+                return "This replica leads, and has not seen everything yet."
+            case Stage.LEADING:
+                return "This replica leads."
+            case Stage.ENDING:
+                return "This replica was told to stop."
+        assert_never(self.stage)
+
     def waits(self, seen_holder: Callable[[], str | None]) -> None:
         """It waits for the Lease, and is ready to take over while it can read it: then there is a holder, or nobody."""
         self.stage = Stage.STANDBY
+        self._seen_holder = seen_holder
         self._ready = lambda: _of_standby(seen_holder())
 
     def syncs(self) -> None:
@@ -63,6 +78,12 @@ class Vitals:
         """It was told to stop."""
         self.stage = Stage.ENDING
         self._ready = lambda: Readiness(is_ready=False, words="told to stop")
+
+
+def _led_by(holder: str | None) -> str:
+    if holder is None:
+        return "Who leads is not known: the Lease was not read yet, or cannot be."
+    return f"{holder} leads." if holder else "Nobody leads yet."
 
 
 def _of_standby(holder: str | None) -> Readiness:

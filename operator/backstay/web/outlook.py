@@ -1,29 +1,29 @@
 """What this replica has to show: nothing until it leads and has seen everything."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
-from backstay.errors import BackstayError
 from backstay.ports.overview import Overview
+
+STANDING_BY: Final = (
+    "this replica has nothing to show: another one leads, or none does yet. Try again in a moment, at the address that "
+    "leads to whichever replica is ready"
+)
 
 
 @dataclass(slots=True)
 class Outlook:
     """Filled in by the operator once it leads."""
 
-    leader: Callable[[], Awaitable[str]]
-    """Asks who leads; empty where nobody does."""
+    who_leads: Callable[[], str]
+    """Says who leads, by what this replica has seen anyway: whoever asks must not make it ask the API server."""
     overview: Overview | None = None
 
     def show(self, overview: Overview) -> None:
         """Show this from now on."""
         self.overview = overview
 
-    async def why_nothing(self) -> str:
-        """Why there is nothing to show, for whoever asked this replica."""
-        try:
-            leader = await self.leader()
-        except BackstayError as error:
-            return f"this replica does not lead, and who does is not known: {error}"
-        who = f"{leader} leads" if leader else "nobody leads yet"
-        return f"this replica has nothing to show: {who}. Ask the leader, or this one again in a moment"
+    def why_nothing(self, *, is_known: bool) -> str:
+        """Why there is nothing to show; who leads is told to people alone whom the API server knows."""
+        return f"{STANDING_BY}. {self.who_leads()}" if is_known else STANDING_BY

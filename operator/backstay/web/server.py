@@ -34,6 +34,7 @@ from backstay.web.told import Told
 
 CONNECTIONS: Final = 512
 """Whoever floods the page must not use up what the operator itself needs to connect."""
+RETRY_SECONDS: Final = 5
 LIVE: Final = "/-/live"
 READY: Final = "/-/ready"
 STATIC: Final = "/-/static"
@@ -56,9 +57,9 @@ def application(near: Neighbours, outlook: Outlook, *, is_secure: bool) -> web.A
     app = web.Application(middlewares=[site.guard], client_max_size=doors.BODY_LIMIT_BYTES)
     app.on_response_prepare.append(protect)
     app.router.add_get(READY, site.ready)
-    app.router.add_get(doors.SIGN_IN, site.entrance.ask)
-    app.router.add_post(doors.SIGN_IN, site.entrance.sign_in)
-    app.router.add_post(doors.SIGN_OUT, site.entrance.sign_out)
+    app.router.add_get(doors.SIGN_IN, site.where_shown(site.entrance.ask))
+    app.router.add_post(doors.SIGN_IN, site.where_shown(site.entrance.sign_in))
+    app.router.add_post(doors.SIGN_OUT, site.where_shown(site.entrance.sign_out))
     app.router.add_post(doors.THEME, site.entrance.theme)
     app.router.add_get(f"{STATIC}/{{mark}}/{{name}}", _static)
     app.router.add_get(LIVE, site.live, allow_head=False)
@@ -91,6 +92,14 @@ class _Site:
         except BackstayError as error:
             return self._notice(request, HTTPStatus.SERVICE_UNAVAILABLE, "Not now", str(error))
 
+    def where_shown(self, handler: Handler) -> Handler:
+        """Let sessions begin and end on the replica that knows them: those of a standby would be lost."""
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            return await self._standing_by(request) if self._outlook.overview is None else await handler(request)
+
+        return answer
+
     async def ready(self, request: web.Request) -> web.Response:
         """200 where there is something to show, for whoever chooses among replicas."""
         del request
@@ -122,7 +131,16 @@ class _Site:
         return None if overview is None else Sources(overview, self._told, self._graphs, self._near.clock)
 
     async def _standing_by(self, request: web.Request) -> web.Response:
-        return self._notice(request, HTTPStatus.SERVICE_UNAVAILABLE, "Standing by", await self._outlook.why_nothing())
+        words = self._outlook.why_nothing(is_known=await self._knows(request))
+        answer = self._notice(request, HTTPStatus.SERVICE_UNAVAILABLE, "Standing by", words)
+        answer.headers["Retry-After"] = str(RETRY_SECONDS)
+        return answer
+
+    async def _knows(self, request: web.Request) -> bool:
+        try:
+            return await self.entrance.person(request) is not None
+        except BackstayError:
+            return False
 
     def _stranger(self, request: web.Request) -> web.Response:
         if "Authorization" in request.headers:

@@ -190,18 +190,6 @@ class Leadership:
         self._lease = lease
 
 
-async def holder_of(client: KubeClient, namespace: str) -> str:
-    """Who leads by the Lease of a namespace; empty where nobody does.
-
-    Raises:
-        Unavailable, Forbidden
-    """
-    try:
-        return _Record.of(await client.get(LEASES, LEASE_NAME, namespace)).holder
-    except NotFound:
-        return ""
-
-
 def _tell_of_another(record: _Record | None, before: _Record | None) -> None:
     """Say who leads, once for each leader and not at each of its renewals."""
     if record is not None and record.holder and (before is None or before.holder != record.holder):
