@@ -2,12 +2,17 @@
 
 import io
 import tarfile
+import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from backstay.adapters.node.unit_archive import Setting, UnitArchive, mark, settings
+from backstay.adapters.node.unit import UnitPlace
+from backstay.adapters.node.unit_archive import MOST_ENTRIES, READ_BYTES, UnitArchive, mark
+from backstay.adapters.node.unit_syntax import Setting, settings
 from backstay.core.device import Reason
 from backstay.ports.installer import CannotInstall
 from tests.adapters.node.test_process import elf_for, own_program
@@ -43,7 +48,7 @@ def test_archive_is_read_when_its_names_begin_with_a_dot(tmp_path: Path) -> None
         ("sees", True),
         ("labels.txt", False),
     ]
-    assert [data for _, data in found.contents()] == [STARTS.encode(), SEES, b"one\n"]
+    assert [b"".join(pieces) for _, pieces in found.contents()] == [STARTS.encode(), SEES, b"one\n"]
 
 
 def test_unit_names_its_own_release_and_marks_its_processes(tmp_path: Path) -> None:
@@ -51,16 +56,6 @@ def test_unit_names_its_own_release_and_marks_its_processes(tmp_path: Path) -> N
     assert list(settings(text)) == [
         Setting("Service", "ExecStart", "/r/1/sees --labels /r/1/labels.txt"),
         Setting("Service", "Environment", mark("1")),
-    ]
-
-
-def test_settings_are_read_when_they_go_on_over_lines_and_have_remarks() -> None:
-    text = (
-        "# a remark\n[Unit]\nDescription = Sees\n\n; another\n[Service]\nExecStart=/bin/a \\\n  # not this one\n  b\n"
-    )
-    assert list(settings(text)) == [
-        Setting("Unit", "Description", "Sees"),
-        Setting("Service", "ExecStart", "/bin/a  b"),
     ]
 
 
@@ -94,7 +89,13 @@ def test_unit_is_refused_when_it_could_not_or_must_not_run(tmp_path: Path, text:
         ([entry("../sees")], "'../sees' in the archive leads out of it"),
         ([entry("/etc/passwd")], "'/etc/passwd' in the archive leads out of it"),
         ([entry("sees")], "sees stands in the archive twice"),
-        ([entry("sees/below")], "sees/below stands in the archive twice, or below a file"),
+        ([entry("sees/below")], "sees/below stands in the archive twice, or as a file that others lie in"),
+        ([entry("lib/one"), entry("lib")], "lib stands in the archive twice, or as a file that others lie in"),
+        ([entry("./sees")], "./sees stands in the archive twice"),
+        ([entry("a\nb")], "has a character that no name should"),
+        ([entry("a" * 256)], "is longer than a disk takes names"),
+        ([entry("a/" * 600 + "b")], "is longer than a disk takes names"),
+        ([entry(f"d{number}", type=tarfile.DIRTYPE) for number in range(MOST_ENTRIES)], "more than 10000 files and"),
     ],
 )
 def test_archive_is_refused_when_it_would_write_elsewhere(
@@ -116,3 +117,45 @@ def test_program_is_refused_when_it_is_for_another_processor(tmp_path: Path) -> 
     with pytest.raises(CannotInstall, match="sees is a program for ELF machine"):
         UnitArchive.read(packed(tmp_path / "a.tar", {UNIT: STARTS, "sees": elf_for(0xF3)}), UNIT)
     UnitArchive.read(packed(tmp_path / "b.tar", {UNIT: STARTS, "sees": own_program()}), UNIT)
+
+
+def test_archive_is_refused_by_name_whatever_became_of_its_bytes(tmp_path: Path) -> None:
+    whole = packed(tmp_path / "a.tar", {UNIT: STARTS, "sees": SEES, "labels.txt": "one\n"}).read_bytes()
+    refused = 0
+
+    @given(at=st.integers(0, 4 * 512 - 1), bits=st.integers(1, 255), end=st.integers(1, len(whole)))
+    def altered(at: int, bits: int, end: int) -> None:
+        nonlocal refused
+        data = bytearray(whole[:end])
+        if at < len(data):
+            data[at] ^= bits
+        payload = tmp_path / "b.tar"
+        payload.write_bytes(data)
+        try:
+            UnitArchive.read(payload, UNIT)
+        except CannotInstall as refusal:
+            refused += bool(refusal.cause.detail)
+
+    altered()
+    assert refused
+
+
+def test_archive_is_refused_when_its_headers_never_come_to_a_file(tmp_path: Path) -> None:
+    name = entry("././@LongLink", type=tarfile.GNUTYPE_LONGNAME, size=0).tobuf(tarfile.GNU_FORMAT)
+    payload = tmp_path / "a.tar"
+    payload.write_bytes(name * 5_000)
+    with pytest.raises(CannotInstall, match="no uncompressed tar archive"):
+        UnitArchive.read(payload, UNIT)
+
+
+def test_memory_does_not_grow_with_what_the_archive_holds(tmp_path: Path) -> None:
+    payload = packed(tmp_path / "a.tar", {UNIT: STARTS, "sees": SEES + bytes(32 * READ_BYTES), "labels.txt": ""})
+    place = UnitPlace(tmp_path, UNIT)
+    tracemalloc.start()
+    try:
+        place.unpack(payload)
+        place.put(payload)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * READ_BYTES

@@ -12,7 +12,7 @@ Source: POSIX.1-2017, rename() (atomic) and fsync(); Linux man page fsync(2) (th
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -29,8 +29,18 @@ def write_file(path: Path, data: bytes, *, mode: int = _PRIVATE) -> None:
     Raises:
         OSError: the disk did not take it; what was there before is there still.
     """
+    write_pieces(path, (data,), mode=mode)
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes], *, mode: int = _PRIVATE) -> None:
+    """Let `path` hold exactly these bytes, one piece after the other; missing directories are made.
+
+    Raises:
+        OSError: the disk did not take it; what was there before is there still.
+    """
     with _replacing(path, mode) as file:
-        file.write(data)
+        for data in pieces:
+            file.write(data)
 
 
 def copy_file(source: Path, path: Path, *, mode: int = _PRIVATE) -> ContentDigest:

@@ -15,7 +15,7 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
-from backstay.adapters.node.durable import remove, rename, replace_link, write_file
+from backstay.adapters.node.durable import remove, rename, replace_link, write_pieces
 from backstay.adapters.node.placed import PlacedInstaller, StoppableName
 from backstay.adapters.node.releases import disk_errors
 from backstay.adapters.node.systemd import DONE, UnitState
@@ -125,23 +125,23 @@ class UnitPlace:
         directory = self._directory(archive.payload)
         begun = directory.with_name(f".{directory.name}.unpacking")
         remove(begun)
-        for member, data in self._as_placed(archive):
-            write_file(begun / member.path, data, mode=0o755 if member.is_program else 0o644)
+        for member, pieces in self._as_placed(archive):
+            write_pieces(begun / member.path, pieces, mode=0o755 if member.is_program else 0o644)
         remove(directory)
         rename(begun, directory)
 
     def _is_whole(self, payload: Path) -> bool:
         try:
             placed = self._as_placed(UnitArchive.read(payload, self._unit))
-            return all((self._directory(payload) / member.path).read_bytes() == data for member, data in placed)
+            return all(_holds(self._directory(payload) / member.path, pieces) for member, pieces in placed)
         except (CannotInstall, FileNotFoundError, NotADirectoryError):
             return False
 
-    def _as_placed(self, archive: UnitArchive) -> Iterator[tuple[Member, bytes]]:
+    def _as_placed(self, archive: UnitArchive) -> Iterator[tuple[Member, Iterator[bytes]]]:
         directory = self._directory(archive.payload)
-        for member, data in archive.contents():
+        for member, pieces in archive.contents():
             is_unit = str(member.path) == self._unit
-            yield member, archive.text_in(directory, directory.name).encode() if is_unit else data
+            yield member, iter((archive.text_in(directory, directory.name).encode(),)) if is_unit else pieces
 
 
 class UnitInstaller(PlacedInstaller):
@@ -246,6 +246,12 @@ class UnitInstaller(PlacedInstaller):
     def _forget(self) -> None:
         with disk_errors(f"what was unpacked of {self._unit} cannot be trimmed"):
             self._unit_place.forget({content.removeprefix("sha256:") for content in self._store.contents()})
+
+
+def _holds(path: Path, pieces: Iterator[bytes]) -> bool:
+    """Whether a file has these bytes and no more."""
+    with path.open("rb") as file:
+        return all(file.read(len(data)) == data for data in pieces) and not file.read(1)
 
 
 def _runs(state: UnitState, content: str) -> bool:

@@ -6,7 +6,7 @@
 Only regular files and directories are taken, so nothing that is unpacked leads out of its directory, and nothing
 becomes larger than the archive.
 
-Source: https://www.freedesktop.org/software/systemd/man/252/systemd.syntax.html, systemd.unit(5)
+Source: POSIX.1-2017, pax (ustar); systemd.unit(5)
 """
 
 import re
@@ -14,41 +14,35 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import BinaryIO, Final
 
 from backstay.adapters.node.process import HEADER_BYTES, not_startable
+from backstay.adapters.node.unit_syntax import Setting, settings
 from backstay.core.device import Cause, Reason
 from backstay.ports.installer import CannotInstall
 
 RELEASE: Final = "@RELEASE@"
 LONGEST_UNIT_BYTES: Final = 64 * 1024
-MOST_FILES: Final = 10_000
+MOST_ENTRIES: Final = 10_000
+LONGEST_NAME_BYTES: Final = 1024
+LONGEST_PART_BYTES: Final = 255
+READ_BYTES: Final = 1024 * 1024
 
 _OF_UNIT: Final = re.compile(
     "Description|Documentation|After|Wants|Requires|StartLimitIntervalSec|StartLimitBurst|(Condition|Assert)[A-Za-z]+"
 )
 """Anything else of `[Unit]` may stop another unit, such as the agent, or the node itself."""
-_SECTION: Final = re.compile(r"\[([^\]]+)\]")
 _PROGRAM: Final = re.compile(rf"[-@:+!]*{RELEASE}/(\S+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One line of a unit's file."""
-
-    section: str
-    key: str
-    value: str
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
     """A file of the archive."""
 
-    name: str
-    """As the archive spells it, such as `./server`."""
     path: PurePosixPath
     is_program: bool
+    starts_at: int
+    """Where its bytes begin in the archive, which is not compressed."""
     size_bytes: int
 
 
@@ -72,21 +66,22 @@ class UnitArchive:
         try:
             with tarfile.open(payload, "r:") as archive:
                 members = tuple(_members(archive))
-                found = cls(payload, unit, _text(archive, unit, members), members)
-                _check(found, archive)
-        except tarfile.TarError as error:
+        # A header that lies about a size, or a chain of headers, ends the reader in ways of Python's own.
+        except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
             raise _rejected(f"the payload is no uncompressed tar archive: {error}") from error
+        found = cls(payload, unit, _text(payload, unit, members), members)
+        _check(found)
         return found
 
-    def contents(self) -> Iterator[tuple[Member, bytes]]:
-        """Each file with its bytes, the unit's own as it is in the archive.
+    def contents(self) -> Iterator[tuple[Member, Iterator[bytes]]]:
+        """Each file with its bytes in pieces, to be read before the next; the unit's own as it is in the archive.
 
         Raises:
             OSError: the disk cannot be read.
         """
-        with tarfile.open(self.payload, "r:") as archive:
+        with self.payload.open("rb") as archive:
             for member in self.members:
-                yield member, _bytes(archive, member)
+                yield member, _pieces(archive, member)
 
     def text_in(self, directory: Path, content: str) -> str:
         """The unit's file for a release that is unpacked to `directory`; what runs by it is marked with `content`."""
@@ -98,74 +93,67 @@ def mark(content: str) -> str:
     return f"BACKSTAY_RELEASE={content}"
 
 
-def settings(text: str) -> Iterator[Setting]:
-    """The lines of a unit's file.
-
-    Raises:
-        CannotInstall: a line is none.
-    """
-    section = ""
-    for line in _whole_lines(text):
-        if found := _SECTION.fullmatch(line):
-            section = found.group(1)
-        elif "=" in line and section:
-            key, _, value = line.partition("=")
-            yield Setting(section, key.strip(), value.strip())
-        else:
-            raise _rejected(f"the unit's line {line[:80]!r} is neither a [Section] nor a Key=Value in one")
-
-
-def _whole_lines(text: str) -> Iterator[str]:
-    begun = ""
-    for raw in text.splitlines():
-        line = raw.strip()
-        if not line or line.startswith(("#", ";")):
-            continue
-        if line.endswith("\\"):
-            begun += f"{line[:-1]} "
-        else:
-            yield begun + line
-            begun = ""
-    if begun:
-        yield begun.strip()
-
-
 def _members(archive: tarfile.TarFile) -> Iterator[Member]:
     seen: set[PurePosixPath] = set()
-    for entry in archive:
-        path = PurePosixPath(entry.name)
+    above: set[PurePosixPath] = set()
+    for number, entry in enumerate(archive, 1):
+        if number > MOST_ENTRIES:
+            raise _rejected(f"the archive has more than {MOST_ENTRIES} files and directories")
+        path = _path(entry.name)
         if entry.isdir():
             continue
         if not entry.isreg() or entry.issparse():
             raise _rejected(f"{entry.name} in the archive is no regular file: links and devices are not taken")
-        if path.is_absolute() or ".." in path.parts or not path.parts:
-            raise _rejected(f"{entry.name!r} in the archive leads out of it")
-        if path in seen or not seen.isdisjoint(path.parents):
-            raise _rejected(f"{entry.name} stands in the archive twice, or below a file")
+        if path in seen or path in above or not seen.isdisjoint(path.parents):
+            raise _rejected(f"{entry.name} stands in the archive twice, or as a file that others lie in")
         seen.add(path)
-        if len(seen) > MOST_FILES:
-            raise _rejected(f"the archive has more than {MOST_FILES} files")
-        yield Member(entry.name, path, bool(entry.mode & 0o111), entry.size)
+        above.update(path.parents)
+        yield Member(path, bool(entry.mode & 0o111), entry.offset_data, entry.size)
 
 
-def _text(archive: tarfile.TarFile, unit: str, members: tuple[Member, ...]) -> str:
+def _path(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise _rejected(f"{name!r} in the archive leads out of it")
+    try:
+        data = name.encode()
+    except UnicodeEncodeError as error:
+        raise _rejected(f"{name!r} in the archive is no name in UTF-8") from error
+    if not path.name.isprintable() or not name.isprintable():
+        raise _rejected(f"{name!r} in the archive has a character that no name should")
+    if len(data) > LONGEST_NAME_BYTES or any(len(part.encode()) > LONGEST_PART_BYTES for part in path.parts):
+        raise _rejected(f"{name[:80]!r}… in the archive is longer than a disk takes names")
+    return path
+
+
+def _text(payload: Path, unit: str, members: tuple[Member, ...]) -> str:
     found = next((member for member in members if str(member.path) == unit), None)
     if found is None:
         raise _rejected(f"the archive has no {unit}, which is the unit of this node")
     if found.size_bytes > LONGEST_UNIT_BYTES:
         raise _rejected(f"{unit} has {found.size_bytes} bytes, and {LONGEST_UNIT_BYTES} are the most")
     try:
-        return _bytes(archive, found).decode()
+        return _begin(payload, found, LONGEST_UNIT_BYTES).decode()
     except UnicodeDecodeError as error:
         raise _rejected(f"{unit} is no text in UTF-8: {error}") from error
 
 
-def _bytes(archive: tarfile.TarFile, member: Member) -> bytes:
-    file = archive.extractfile(member.name)
-    return b"" if file is None else file.read()
+def _begin(payload: Path, member: Member, most: int) -> bytes:
+    """The first bytes of a member."""
+    with payload.open("rb") as archive:
+        archive.seek(member.starts_at)
+        return archive.read(min(most, member.size_bytes))
 
 
-def _check(found: UnitArchive, archive: tarfile.TarFile) -> None:
+def _pieces(archive: BinaryIO, member: Member) -> Iterator[bytes]:
+    archive.seek(member.starts_at)
+    left = member.size_bytes
+    while left and (data := archive.read(min(READ_BYTES, left))):
+        left -= len(data)
+        yield data
+
+
+def _check(found: UnitArchive) -> None:
     starts = False
     for setting in settings(found.text):
         match setting.section:
@@ -175,7 +163,7 @@ def _check(found: UnitArchive, archive: tarfile.TarFile) -> None:
                 )
             case "Unit" | "Service":
                 starts = starts or (setting.section == "Service" and setting.key == "ExecStart")
-                _check_programs(found, archive, setting)
+                _check_programs(found, setting)
             case "Install" if setting.key == "WantedBy" and setting.value == "multi-user.target":
                 pass
             case "Install":
@@ -188,14 +176,14 @@ def _check(found: UnitArchive, archive: tarfile.TarFile) -> None:
         raise _rejected(f"{found.unit} has no ExecStart= in [Service]")
 
 
-def _check_programs(found: UnitArchive, archive: tarfile.TarFile, setting: Setting) -> None:
+def _check_programs(found: UnitArchive, setting: Setting) -> None:
     program = _PROGRAM.match(setting.value) if setting.key.startswith("Exec") else None
     if program is None:
         return
     member = next((one for one in found.members if str(one.path) == program.group(1)), None)
     if member is None or not member.is_program:
         raise _rejected(f"{found.unit}: {setting.key}={setting.value}: the archive has no such executable file")
-    if cause := not_startable(_bytes(archive, member)[:HEADER_BYTES], str(member.path)):
+    if cause := not_startable(_begin(found.payload, member, HEADER_BYTES), str(member.path)):
         raise CannotInstall(cause)
 
 
