@@ -4,8 +4,11 @@ From where to where:
 
     crds/*.yaml                        → templates/crds.yaml, which `helm uninstall` keeps
     manifests/rbac.yaml                → templates/rbac.yaml, in the release's namespace
+    manifests/page/rbac.yaml           → templates/page-rbac.yaml, with `operator.page.enabled`
     manifests/admission.yaml           → templates/admission.yaml
     manifests/tenant/bridge-rbac.yaml  → templates/bridge-rbac.yaml, for each of `bridges`
+    manifests/tenant/alert-holds-rbac.yaml
+                                       → templates/alert-holds-rbac.yaml, for each of `operator.webhook.namespaces`
     manifests/monitoring/rules.yaml    → rules/backstay.yaml
     values.schema.json, values.yaml    → the table in README.md
 """
@@ -39,8 +42,10 @@ def chart_files() -> dict[Path, str]:
     return {
         CHART / "templates" / "crds.yaml": crds(),
         CHART / "templates" / "rbac.yaml": rbac(),
+        CHART / "templates" / "page-rbac.yaml": page_rbac(),
         CHART / "templates" / "admission.yaml": admission(),
         CHART / "templates" / "bridge-rbac.yaml": bridge_rbac(),
+        CHART / "templates" / "alert-holds-rbac.yaml": alert_holds_rbac(),
         CHART / "rules" / "backstay.yaml": rules(),
         readme: with_table(readme.read_text(encoding="utf-8")),
     }
@@ -59,11 +64,20 @@ def rbac() -> str:
     return _head("manifests/rbac.yaml") + "---\n".join(_here(_labelled(_escaped(text))) for text in documents)
 
 
+def page_rbac() -> str:
+    """What the operator may for its page."""
+    return _where("operator.page.enabled", "manifests/page/rbac.yaml")
+
+
 def admission() -> str:
     """The admission policies, some of which may name the operator's own account."""
-    inside = "---\n".join(_here(_labelled(_escaped(text))) for text in _documents("manifests/admission.yaml"))
-    head = _head("manifests/admission.yaml")
-    return f"{head}{{{{- if .Values.admissionPolicies.install }}}}\n{inside}{{{{- end }}}}\n"
+    return _where("admissionPolicies.install", "manifests/admission.yaml")
+
+
+def _where(value: str, name: str) -> str:
+    """A file as it is, where a value says so."""
+    inside = "---\n".join(_here(_labelled(_escaped(text))) for text in _documents(name))
+    return f"{_head(name)}{{{{- if .Values.{value} }}}}\n{inside}{{{{- end }}}}\n"
 
 
 def bridge_rbac() -> str:
@@ -78,6 +92,23 @@ def bridge_rbac() -> str:
         + "{{- end }}\n{{- range .Values.bridges }}\n"
         + of_gateway.replace("TENANT", "{{ .namespace }}").replace("GATEWAY", "{{ .gateway }}")
         + "{{- end }}\n"
+    )
+
+
+def alert_holds_rbac() -> str:
+    """The right to lift what alerts made, for each namespace in which they may; for all at once where that is said."""
+    name = "manifests/tenant/alert-holds-rbac.yaml"
+    documents = [_here(_labelled(_escaped(text))) for text in _documents(name)]
+    of_tenant = "".join(f"---\n{text}" for text in documents)
+    of_all = of_tenant.replace("  namespace: TENANT\n", "").replace("kind: Role", "kind: ClusterRole")
+    return (
+        _head(name)
+        + "{{- with .Values.operator.webhook }}\n{{- if .enabled }}\n"
+        + '{{- if has "*" .namespaces }}\n'
+        + of_all
+        + "{{- else }}\n{{- range $namespace := uniq .namespaces }}\n"
+        + of_tenant.replace("TENANT", "{{ $namespace }}")
+        + "{{- end }}\n" * 4
     )
 
 

@@ -1,6 +1,7 @@
 """The options of the web page, together and apart."""
 
 import re
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from backstay.adapters.kube.client import KubeClient
 from backstay.cli.operator import app
 from backstay.cli.page import PageSettings, page_served, page_settings
+from backstay.controllers.leader_service import LeadersPort, Pod
 from backstay.errors import Refused
 from tests.guides import blocks
 
@@ -23,6 +25,33 @@ def test_page_is_not_served_when_nobody_asks_for_it() -> None:
 def test_page_is_served_where_it_is_asked_for() -> None:
     assert page_settings("127.0.0.1:0", None, None) == PageSettings("127.0.0.1", 0, None, None)
     assert page_settings("[::]:8443", CERTIFICATE, KEY) == PageSettings("::", 8443, CERTIFICATE, KEY)
+
+
+POD = {"POD_NAME": "backstay-operator-0", "POD_UID": "5f0d", "POD_IP": "10.1.0.7"}
+
+
+def test_service_leads_to_the_port_and_the_pod_of_the_page() -> None:
+    settings = page_settings("0.0.0.0:8443", CERTIFICATE, KEY, "backstay-page", POD)
+    assert settings is not None
+    pod = Pod("backstay-operator-0", "5f0d", ip_address("10.1.0.7"))
+    assert settings.reached == LeadersPort("backstay-page", "page", 8443, pod)
+
+
+@pytest.mark.parametrize(
+    ("listen", "environment", "words"),
+    [
+        (None, POD, "with --page-listen only"),
+        ("0.0.0.0:0", POD, "one other than 0"),
+        ("0.0.0.0:8443", {}, "it takes POD_NAME, POD_UID, POD_IP in the environment"),
+        ("0.0.0.0:8443", POD | {"POD_UID": ""}, "it takes POD_UID in the environment"),
+        ("0.0.0.0:8443", POD | {"POD_IP": "backstay"}, "POD_IP is 'backstay', which is no IP address"),
+    ],
+)
+def test_service_that_cannot_lead_here_is_refused_by_name(
+    listen: str | None, environment: dict[str, str], words: str
+) -> None:
+    with pytest.raises(typer.BadParameter, match=words):
+        page_settings(listen, None, None, "backstay-page", environment)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import re
 import secrets
 import shlex
 import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -35,17 +36,22 @@ from backstay.errors import BackstayError, Refused
 from backstay.ports.registry import Reference, Repository
 from backstay.sandbox import Sandbox
 from backstay.sandbox.build import helm_binaries
+from backstay.sandbox.certificates import Authority
 from backstay.sandbox.node.node import Node
 from tests.cluster.guide_shell import ROOT, TENANT, GuideShell
 from tests.guides import blocks
 from tests.helm import schemas
 from tests.helm.chart import CHART, EVERYTHING, MONITORING, NAMESPACE, REQUIRED, rendered
+from tests.web.alerts import FINGERPRINT, alert, notification
 
 GUIDE = (ROOT / "docs" / "how-to" / "install.md").read_text()
 IMAGE, SECRETS, INSTALL, LOOK, UNINSTALL, KUSTOMIZE = blocks(GUIDE, "sh")
 VALUES, OVERLAY = blocks(GUIDE, "yaml")
 VERSION, BEFORE = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"], "0.0.9"
 SECONDS = 120.0
+PAGE = "backstay.example"
+ALERTS_TOKEN = secrets.token_hex(32)
+"""What Alertmanager shows the webhook."""
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -62,6 +68,8 @@ class Stage:
     repository: str
     words: dict[str, str]
     """What of the guide is another thing here."""
+    authority: Authority
+    """Which signs the page's certificate."""
 
     def here(self, text: str) -> str:
         """A block of the guide with this cluster's addresses and files."""
@@ -97,6 +105,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
         values = yaml.safe_load(stage.here(VALUES))
         # Short, because each new leader waits for so long; not so short that a busy machine takes it from its holder.
         values["operator"]["leaseSeconds"] = 5
+        values["operator"] |= await with_page_and_webhook(stage, home)
         (home / "backstay-values.yaml").write_text(yaml.safe_dump(values))
         before = stage.here(INSTALL).replace("helm/backstay ", f"{version_before(home)} ")
         await stage.shell.run(f"{before.strip()} --set operator.replicas=1")
@@ -119,7 +128,24 @@ def staged(sandbox: Sandbox, home: Path) -> Stage:
         "backstay-values.yaml": str(home / "backstay-values.yaml"),
         "build/overlay": f"build/overlay-{secrets.token_hex(4)}",
     }
-    return Stage(sandbox, node, GuideShell(sandbox, TENANT, home, helm_binaries()), repository, words)
+    (home / "authority").mkdir()
+    authority = Authority.create(home / "authority", "ca")
+    return Stage(sandbox, node, GuideShell(sandbox, TENANT, home, helm_binaries()), repository, words, authority)
+
+
+async def with_page_and_webhook(stage: Stage, home: Path) -> Json:
+    """Make the Secrets that page and webhook need; gives their values."""
+    pair = stage.authority.issue("page", PAGE, names=[PAGE])
+    (home / "token").write_text(ALERTS_TOKEN)
+    here = ("--namespace", NAMESPACE)
+    await stage.sandbox.kubectl("create", "namespace", NAMESPACE)
+    files = (f"--cert={pair.certificate}", f"--key={pair.key}")
+    await stage.sandbox.kubectl("create", "secret", "tls", "backstay-page-tls", *files, *here)
+    await stage.sandbox.kubectl("create", "secret", "generic", "alerts", f"--from-file={home / 'token'}", *here)
+    return {
+        "page": {"enabled": True, "tls": {"secretName": "backstay-page-tls"}},
+        "webhook": {"enabled": True, "tokenSecret": {"name": "alerts"}, "namespaces": [TENANT]},
+    }
 
 
 async def push_by_the_guide(stage: Stage, home: Path) -> None:
@@ -316,6 +342,100 @@ async def test_upgrade_takes_the_kinds_along_and_loses_nothing(stage: Stage) -> 
     await until("both operators are ready", both_are_ready)
 
 
+async def behind_the_page(stage: Stage) -> tuple[str, str]:
+    """The Pod that the page's Service leads to, and its address, as whoever carries Services out reads them."""
+
+    async def look() -> tuple[str, str] | None:
+        here = ("--namespace", NAMESPACE)
+        service = await stage.json("get", "service", "backstay-page", *here)
+        of_service = "--selector=kubernetes.io/service-name=backstay-page"
+        slices = await stage.json("get", "endpointslices", of_service, *here)
+        names = {port["name"] for port in service["spec"]["ports"]}
+        found = [
+            (endpoint["targetRef"]["name"], f"{endpoint['addresses'][0]}:{port['port']}")
+            for one in slices["items"]
+            for endpoint in one["endpoints"]
+            for port in one["ports"]
+            if endpoint["conditions"]["ready"] and port["name"] in names
+        ]
+        assert len(found) <= 1
+        return found[0] if found else None
+
+    return await until("the page's Service leads somewhere", look)
+
+
+@contextlib.asynccontextmanager
+async def browser(stage: Stage, pod_address: str) -> AsyncIterator[Callable[..., Awaitable[aiohttp.ClientResponse]]]:
+    """Asks the page at an address, as somebody who called it by its name."""
+    trust = ssl.create_default_context(cafile=str(stage.authority.certificate))
+    jar, limit = aiohttp.CookieJar(unsafe=True), aiohttp.ClientTimeout(total=10)
+    async with aiohttp.ClientSession(cookie_jar=jar, timeout=limit) as session:
+
+        async def ask(path: str, **form: str) -> aiohttp.ClientResponse:
+            method = "POST" if form else "GET"
+            answer = await session.request(
+                method, f"https://{pod_address}{path}", data=form or None, ssl=trust, server_hostname=PAGE
+            )
+            await answer.read()
+            return answer
+
+        yield ask
+
+
+async def test_service_of_the_page_leads_to_the_leader_and_then_to_the_next(stage: Stage) -> None:
+    token = (await stage.sandbox.kubectl("create", "token", "bridge-gw-eu", "--namespace", TENANT)).strip()
+    first = await leader(stage)
+    standby = await addresses(stage, other_than=first)
+
+    await signed_in(stage, first, token)
+    async with browser(stage, f"{standby[0]}:8443") as ask:
+        assert (await ask("/")).status == 503, "the standby, to which the Service does not lead"
+
+    await stage.sandbox.kubectl("delete", "pod", first, "--namespace", NAMESPACE, "--wait=false")
+    await signed_in(stage, await leader(stage, other_than=first), token)
+
+
+async def signed_in(stage: Stage, name: str, token: str) -> None:
+    """Wait until the Service leads to a Pod, sign in there, and see what one may see."""
+
+    async def leads() -> str | None:
+        pod, address = await behind_the_page(stage)
+        return address if pod == name else None
+
+    async with browser(stage, await until(f"the page's Service leads to {name}", leads)) as ask:
+        assert (await ask("/-/sign-in", token=token, to="/")).status == 200
+        page = await ask(f"/{TENANT}/devices/cam-1")
+        assert (page.status, "cam-1" in await page.text()) == (200, True)
+
+
+async def addresses(stage: Stage, *, other_than: str) -> list[str]:
+    """Where the operators are, but for one."""
+    selector = "--selector=app.kubernetes.io/component=operator"
+    pods = (await stage.json("get", "pods", selector, "--namespace", NAMESPACE))["items"]
+    return [one["status"]["podIP"] for one in pods if one["metadata"]["name"] != other_than]
+
+
+async def test_alert_makes_and_lifts_its_hold_at_an_operator_that_does_not_lead(stage: Stage) -> None:
+    standby, *_ = await addresses(stage, other_than=await leader(stage))
+    authorization = {"Authorization": f"Bearer {ALERTS_TOKEN}"}
+
+    async def told(status: str) -> bool | None:
+        body = notification(alert(status))
+        async with (
+            aiohttp.ClientSession(headers=authorization) as session,
+            session.post(f"http://{standby}:8090/alerts", json=body) as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+            return True
+
+    await until("the standby takes an alert", lambda: told("firing"))
+    hold = await stage.json("get", "hold", f"alert-{FINGERPRINT}", "--namespace", TENANT)
+    assert hold["metadata"]["labels"]["backstay.dev/made-by"] == "alert"
+    await told("resolved")
+    left = await stage.sandbox.kubectl("get", "holds", "--namespace", TENANT, "--output=name")
+    assert f"alert-{FINGERPRINT}" not in left
+
+
 async def test_uninstall_keeps_what_is_the_user_s_and_kustomize_and_helm_go_on_from_there(stage: Stage) -> None:
     before = await stage.of_the_user()
     kinds = await stage.json("get", "crds")
@@ -350,7 +470,9 @@ async def gone(stage: Stage) -> None:
     """Wait until nothing is left of what works; Pods end after whatever made them."""
 
     async def look() -> bool | None:
-        kinds = "deployments,statefulsets,pods,clusterroles,roles,rolebindings,validatingadmissionpolicies"
+        kinds = (
+            "deployments,statefulsets,pods,endpointslices,clusterroles,roles,rolebindings,validatingadmissionpolicies"
+        )
         left = await stage.json("get", kinds, "--all-namespaces")
         return not [one for one in left["items"] if "backstay" in one["metadata"]["name"]] or None
 

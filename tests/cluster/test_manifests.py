@@ -43,7 +43,23 @@ OPERATOR_MAY: list[Asked] = [
     ("create", "leases.coordination.k8s.io", "backstay-system"),
     ("update", "leases.coordination.k8s.io", "backstay-system"),
 ]
+PAGE_MAY: list[Asked] = [
+    ("create", "tokenreviews.authentication.k8s.io", ""),
+    ("create", "subjectaccessreviews.authorization.k8s.io", ""),
+    ("list", "events.events.k8s.io", ""),
+    ("create", "endpointslices.discovery.k8s.io/backstay-page", "backstay-system"),
+    ("patch", "endpointslices.discovery.k8s.io/backstay-page", "backstay-system"),
+]
+PAGE_MAY_NOT: list[Asked] = [
+    ("patch", "endpointslices.discovery.k8s.io/another", "backstay-system"),
+    ("create", "endpointslices.discovery.k8s.io", "backstay-system"),
+    ("patch", "endpointslices.discovery.k8s.io/backstay-page", TENANT),
+    ("patch", "pods", "backstay-system"),
+    ("get", "services", "backstay-system"),
+    ("list", "events", ""),
+]
 OPERATOR_MAY_NOT: list[Asked] = [
+    *PAGE_MAY,
     ("update", f"edgedevices.{GROUP}/status", TENANT),
     ("create", f"edgedevices.{GROUP}", TENANT),
     ("delete", f"edgedevices.{GROUP}", TENANT),
@@ -102,6 +118,17 @@ async def access(sandbox: Any) -> AsyncIterator[client.AuthorizationV1Api]:
         yield client.AuthorizationV1Api(opened)
 
 
+@pytest.fixture(params=["without the page", "with the page"])
+async def with_page(request: pytest.FixtureRequest, sandbox: Sandbox) -> bool:
+    """Whether the operator has the page's rights; others of these tests may have left them."""
+    rights = MANIFESTS / "page" / "rbac.yaml"
+    if request.param == "with the page":
+        await sandbox.apply(rights)
+    else:
+        await sandbox.kubectl("delete", "--ignore-not-found", "-f", str(rights))
+    return bool(request.param == "with the page")
+
+
 async def may(access: client.AuthorizationV1Api, who: str, asked: Asked) -> bool:
     verb, resource, namespace = asked
     path, _, tail = resource.partition("/")
@@ -126,14 +153,19 @@ async def may(access: client.AuthorizationV1Api, who: str, asked: Asked) -> bool
     return bool(answer.status.allowed)
 
 
-@pytest.mark.parametrize(
-    ("who", "allowed", "refused"),
-    [(OPERATOR, OPERATOR_MAY, OPERATOR_MAY_NOT), (BRIDGE, BRIDGE_MAY, BRIDGE_MAY_NOT)],
-    ids=["operator", "bridge"],
-)
-async def test_identity_may_do_its_work_and_nothing_else(
-    access: client.AuthorizationV1Api, who: str, allowed: list[Asked], refused: list[Asked]
+async def test_bridge_may_do_its_work_and_nothing_else(access: client.AuthorizationV1Api) -> None:
+    await assert_may(access, BRIDGE, BRIDGE_MAY, BRIDGE_MAY_NOT)
+
+
+async def test_operator_may_do_its_work_and_nothing_else_with_the_page_and_without(
+    access: client.AuthorizationV1Api, with_page: bool
 ) -> None:
+    ours = PAGE_MAY if with_page else []
+    refused = [asked for asked in (*OPERATOR_MAY_NOT, *PAGE_MAY_NOT) if asked not in ours]
+    await assert_may(access, OPERATOR, [*OPERATOR_MAY, *ours], refused)
+
+
+async def assert_may(access: client.AuthorizationV1Api, who: str, allowed: list[Asked], refused: list[Asked]) -> None:
     granted = {asked: await may(access, who, asked) for asked in (*allowed, *refused)}
     assert [asked for asked in allowed if not granted[asked]] == [], "not allowed, but needed"
     assert [asked for asked in refused if granted[asked]] == [], "allowed, but not needed"

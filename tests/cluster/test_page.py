@@ -59,8 +59,8 @@ async def test_person_watches_a_release_and_sees_what_is_theirs_alone(
     sandbox: Sandbox, kube: KubeClient, namespace: str, fleet: Devices, tmp_path: Path
 ) -> None:
     shell = GuideShell(sandbox, namespace, tmp_path)
-    let_in, make_token, ask_as_a_proxy = guide(namespace)
-    await shell.run(let_in)
+    let_in, allow_the_page, make_token, ask_as_a_proxy = guide(namespace)
+    await shell.run(let_in, allow_the_page)
     token = (await shell.run(make_token)).strip()
     await sandbox.kubectl("create", "serviceaccount", "mallory", "-n", namespace)
     stranger = (await sandbox.kubectl("create", "token", "mallory", "-n", namespace)).strip()
@@ -88,7 +88,7 @@ async def test_person_watches_a_release_and_sees_what_is_theirs_alone(
         assert (status, f"/{namespace}" in text) == (200, False)
         assert (await seen(address, f"/{namespace}/plans/vision", stranger))[0] == 404
         assert (await seen(address, "/kube-system", token))[0] == 404
-        assert "<h1>" in await shell.run(guide(namespace, address)[2])
+        assert "<h1>" in await shell.run(guide(namespace, address)[3])
         assert ask_as_a_proxy.startswith("curl")
 
         async with running_operator(sandbox, tmp_path, *OPTIONS) as standby:

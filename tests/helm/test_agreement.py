@@ -1,5 +1,6 @@
 """manifests/ and the chart say the same: one diff between what kustomize and what helm make."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from backstay.sandbox.build import kubernetes_binaries
 from tests.helm.chart import ROOT, Manifest, by_name, documents, rendered
 
 HELMS_OWN = {"app.kubernetes.io/managed-by", "helm.sh/chart"}
+WEBHOOK = "--set=operator.webhook.enabled=true,operator.webhook.tokenSecret.name=alertmanager-token"
 LABELS_OF_THE_BASE = {
     "app.kubernetes.io/name": "backstay",
     "app.kubernetes.io/instance": "backstay",
@@ -39,6 +41,28 @@ def test_kustomize_makes_what_the_chart_makes_with_its_default_values(tmp_path: 
 
     assert [one["metadata"]["name"] for one in beside] == ["backstay-system"]
     assert comparable([one for one in ours if one not in beside]) == comparable(documents(rendered(tmp_path)))
+
+
+def test_kustomize_makes_the_page_that_the_chart_makes(tmp_path: Path):
+    manifests = os.path.relpath(ROOT / "manifests", tmp_path.resolve())
+    overlay = {"resources": [manifests], "components": [f"{manifests}/page"]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    page = "--set=operator.page.enabled=true,operator.page.tls.secretName=backstay-page-tls"
+
+    ours = [one for one in kustomized(tmp_path) if one["kind"] != "Namespace"]
+
+    assert comparable(ours) == comparable(documents(rendered(tmp_path, page)))
+
+
+@pytest.mark.parametrize("tenant", ["acme", "borealis"])
+def test_manifest_of_a_tenant_makes_what_the_chart_makes_for_alerts(tmp_path: Path, tenant: str):
+    ours = documents((ROOT / "manifests/tenant/alert-holds-rbac.yaml").read_text().replace("TENANT", tenant))
+    for one in ours:
+        one["metadata"]["labels"] = dict(LABELS_OF_THE_BASE)
+    webhook = f"{WEBHOOK},operator.webhook.namespaces={{acme,borealis}}"
+    theirs = [one for one in documents(rendered(tmp_path, webhook)) if one["metadata"].get("namespace") == tenant]
+
+    assert comparable(ours) == comparable(theirs)
 
 
 @pytest.mark.parametrize("gateway", ["gw-eu", "north"])

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from backstay.sandbox.build import helm_binaries
-from tests.helm.chart import CHART, EVERYTHING, MONITORING, REQUIRED, ROOT, by_name, documents, helm, rendered
+from tests.helm.chart import CHART, EVERYTHING, MONITORING, REQUIRED, ROOT, Manifest, by_name, documents, helm, rendered
 
 GOLDEN = Path(__file__).parent / "golden"
 MADE_ELSEWHERE = {"CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
@@ -136,6 +136,57 @@ def test_alerts_are_those_that_promtool_has_tried(tmp_path: Path):
     ]
 
     assert rules["spec"] == yaml.safe_load((ROOT / "manifests" / "monitoring" / "rules.yaml").read_text())
+
+
+def rules_of(objects: list[Manifest]) -> set[tuple[str, str]]:
+    """What the operator may, as verbs and kinds, by whichever role."""
+    return {
+        (verb, kind)
+        for one in objects
+        if one["kind"] in {"ClusterRole", "Role"} and "bridge" not in one["metadata"]["name"]
+        for rule in one["rules"]
+        for verb in rule["verbs"]
+        for kind in rule["resources"]
+    }
+
+
+def test_rights_of_the_page_are_given_only_with_the_page(tmp_path: Path):
+    page = "--set=operator.page.enabled=true,operator.page.tls.secretName=page-tls"
+
+    without, with_page = (rules_of(documents(rendered(tmp_path, *more))) for more in ((), (page,)))
+
+    assert with_page - without == {
+        ("create", "tokenreviews"),
+        ("create", "subjectaccessreviews"),
+        ("list", "events"),
+        ("create", "endpointslices"),
+        ("patch", "endpointslices"),
+        ("delete", "endpointslices"),
+    }
+
+
+def test_slice_that_the_operator_may_write_is_that_of_the_page_alone(tmp_path: Path):
+    found = by_name(documents(rendered(tmp_path, values=EVERYTHING)))
+    (rule,) = found["Role", "backstay-system", "backstay-operator-page"]["rules"]
+
+    assert rule["resourceNames"] == ["backstay-page"]
+    assert "selector" not in found["Service", "backstay-system", "backstay-page"]["spec"]
+
+
+def test_holds_may_be_lifted_in_all_namespaces_only_when_alerts_may_hold_in_all(tmp_path: Path):
+    webhook = (
+        "--set=operator.webhook.enabled=true,operator.webhook.tokenSecret.name=t,operator.webhook.namespaces={acme,*}"
+    )
+    lifting = [
+        one for one in documents(rendered(tmp_path, webhook)) if one["metadata"]["name"] == "backstay-alert-holds"
+    ]
+
+    assert ("delete", "holds") not in rules_of(documents(rendered(tmp_path)))
+    assert [(one["kind"], "namespace" in one["metadata"]) for one in lifting] == [
+        ("ClusterRole", False),
+        ("ClusterRoleBinding", False),
+    ]
+    assert lifting[1]["roleRef"]["kind"] == "ClusterRole"
 
 
 def test_chart_has_the_version_of_the_program():

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backstay.cli.addresses import address_of
-from backstay.cli.page import CertificateOption, KeyOption, ListenOption, PageSettings, page_served, page_settings
+from backstay.cli.page import (
+    CertificateOption,
+    KeyOption,
+    ListenOption,
+    PageSettings,
+    ServiceOption,
+    page_served,
+    page_settings,
+)
 from backstay.errors import first_in
 from backstay.logs import LogFormat, last_words, write_log
 from backstay.ports.pages import RUNBOOKS
@@ -76,6 +84,7 @@ def run(
     page_listen: ListenOption = None,
     page_tls_certificate: CertificateOption = None,
     page_tls_key: KeyOption = None,
+    page_service: ServiceOption = None,
     runbooks: Annotated[str, typer.Option(help="Where the runbooks are that pages link to.")] = RUNBOOKS,
     metrics_listen: Annotated[
         str | None, typer.Option(help="HOST:PORT of /metrics, /healthz and /readyz. Absent: nowhere.")
@@ -97,7 +106,7 @@ def run(
 
     metrics_at = None if metrics_listen is None else address_of(metrics_listen, "--metrics-listen")
     webhook = _webhook(webhook_listen, webhook_token_file, webhook_namespace or [])
-    page = page_settings(page_listen, page_tls_certificate, page_tls_key)
+    page = page_settings(page_listen, page_tls_certificate, page_tls_key, page_service, os.environ)
     asked = _Asked(
         kubeconfig, prometheus, alertmanager, keys, lease_duration, namespace, runbooks, metrics_at, webhook, page
     )
@@ -165,7 +174,8 @@ async def _run(asked: _Asked) -> None:
         )
         # On its node's network a Pod has the node's host name, and people look for the Pod.
         name = os.environ.get("POD_NAME") or socket.gethostname()
-        options = Options(name, asked.namespace, asked.lease_duration)
+        reached = asked.page.reached if asked.page else None
+        options = Options(name, asked.namespace, asked.lease_duration, reached)
         async with page_served(asked.page, kube, signals, vitals.who_leads) as show:
             await lead(neighbours, options, clock, Failpoints.from_environment(OPERATOR), show)
 

@@ -1,9 +1,11 @@
 """The web page of `backstay operator run`: what it needs, put together from the operator's own neighbours."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from backstay.adapters.kube.client import KubeClient
     from backstay.adapters.prometheus import Prometheus
     from backstay.adapters.tls import Certificate
+    from backstay.controllers.leader_service import LeadersPort, Pod
     from backstay.ports.overview import Overview
 
 ListenOption = Annotated[
@@ -24,6 +27,15 @@ CertificateOption = Annotated[
     typer.Option("--page-tls-certificate", help="Certificate of the page (PEM); renewals are taken up."),
 ]
 KeyOption = Annotated[Path | None, typer.Option("--page-tls-key", help="Key of the page's certificate (PEM).")]
+ServiceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--page-service",
+        help="Service without a selector, in --namespace, that is to lead to the page of the replica that leads.",
+    ),
+]
+PORT_NAME = "page"
+"""What the port is called in that Service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +46,18 @@ class PageSettings:
     port: int
     certificate: Path | None
     key: Path | None
+    reached: "LeadersPort | None" = None
+    """By which Service others reach the page of the leader."""
 
 
-def page_settings(listen: str | None, certificate: Path | None, key: Path | None) -> PageSettings | None:
-    """What the options say together; None where no page is wanted.
+def page_settings(
+    listen: str | None,
+    certificate: Path | None,
+    key: Path | None,
+    service: str | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> PageSettings | None:
+    """What the options say together; None where no page is wanted. The environment says which Pod this is.
 
     Raises:
         typer.BadParameter: naming the option that does not fit.
@@ -48,9 +68,36 @@ def page_settings(listen: str | None, certificate: Path | None, key: Path | None
     if listen is None:
         if certificate is not None:
             raise typer.BadParameter("a certificate is of use with --page-listen only", param_hint="--page-listen")
+        if service is not None:
+            raise typer.BadParameter("a Service is of use with --page-listen only", param_hint="--page-service")
         return None
     host, port = address_of(listen, "--page-listen", "0.0.0.0:8443")
-    return PageSettings(host, port, certificate, key)
+    reached = None if service is None else _reached(service, port, environment)
+    return PageSettings(host, port, certificate, key, reached)
+
+
+def _reached(service: str, port: int, environment: Mapping[str, str]) -> "LeadersPort":
+    from backstay.controllers.leader_service import LeadersPort
+
+    if port == 0:
+        message = "a Service leads to a port that is known beforehand: give --page-listen one other than 0"
+        raise typer.BadParameter(message, param_hint="--page-service")
+    return LeadersPort(service, PORT_NAME, port, _pod(environment))
+
+
+def _pod(environment: Mapping[str, str]) -> "Pod":
+    """This Pod, as its manifest tells it."""
+    from backstay.controllers.leader_service import Pod
+
+    found = {name: environment.get(name, "") for name in ("POD_NAME", "POD_UID", "POD_IP")}
+    if missing := [name for name, value in found.items() if not value]:
+        message = f"it takes {', '.join(missing)} in the environment, from metadata and status.podIP of the Pod"
+        raise typer.BadParameter(message, param_hint="--page-service")
+    try:
+        return Pod(found["POD_NAME"], found["POD_UID"], ip_address(found["POD_IP"]))
+    except ValueError as error:
+        message = f"POD_IP is {found['POD_IP']!r}, which is no IP address; take status.podIP of the Pod"
+        raise typer.BadParameter(message, param_hint="--page-service") from error
 
 
 @asynccontextmanager

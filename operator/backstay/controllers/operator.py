@@ -20,6 +20,7 @@ from backstay.adapters.kube.lease import Leadership
 from backstay.controllers.device_reader import DeviceReader
 from backstay.controllers.enrolment import Enrolment
 from backstay.controllers.handlers import registry_for, settings
+from backstay.controllers.leader_service import LeaderService, LeadersPort
 from backstay.controllers.metrics import OperatorMetrics, counted, one
 from backstay.controllers.orders import OrderBook
 from backstay.controllers.overview import StoreOverview
@@ -68,6 +69,8 @@ class Options:
     """How its Lease and its Events name it, with a suffix of its own: the Pod, or the machine."""
     namespace: str
     lease_seconds: int
+    port: LeadersPort | None = None
+    """What others reach by a Service that leads to whoever leads."""
 
 
 class Stopped(Exception):
@@ -107,7 +110,7 @@ async def run(
     if not await _won(leadership, stop):
         return
     vitals.syncs()
-    operator = _Operator(neighbours, leadership, identity, clock, failpoints, show)
+    operator = _Operator(neighbours, options, leadership, identity, clock, failpoints, show)
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(leadership.keep())
@@ -144,6 +147,7 @@ class _Operator:
     def __init__(
         self,
         neighbours: Neighbours,
+        options: Options,
         leadership: Leadership,
         identity: str,
         clock: Clock,
@@ -151,6 +155,7 @@ class _Operator:
         show: Callable[[Overview], None],
     ) -> None:
         self._neighbours = neighbours
+        self._options = options
         self._leadership = leadership
         self._clock = clock
         self._failpoints = failpoints
@@ -186,6 +191,8 @@ class _Operator:
             group.create_task(Reports(kube, store, self._clock, self._leadership).run())
             group.create_task(self._reconcile_all())
             self._show(StoreOverview(store))
+            if (port := self._options.port) is not None:
+                group.create_task(LeaderService(kube, self._options.namespace, port, self._leadership).run())
             self._neighbours.vitals.leads(store, lambda: informer.age_seconds)
             log.info("reconciling %d plans", len(store.plans.all()))
 
