@@ -167,9 +167,8 @@ async def test_operator_tells_of_itself_while_it_rolls_a_plan_out(
     await until(lambda: _has_recovered(scene))
     series = await scene.series()
     assert series["backstay_plan_last_recovery_seconds", f"{namespace} vision"] > 0
-    # Plans of tests before this one may still be going, and with them their pages.
-    assert series["backstay_operator_pages_due", "BackstayRolledBack"] >= 1
-    assert series["backstay_operator_pages_undelivered", ""] == 0
+    assert series["backstay_operator_page_deliveries_total", "done"] > 0
+    await until(lambda: _is_delivered(scene))
     assert series["backstay_operator_api_writes_total", "holds done create"] == 1
 
     # Its last lines are written when it is told to stop.
@@ -231,7 +230,12 @@ async def _is_refused(scene: Scene) -> bool:
 async def _has_recovered(scene: Scene) -> bool:
     series = await scene.series()
     recovered = series["backstay_operator_recovery_duration_seconds_count", ""] == 1
-    return recovered and series.get(("backstay_operator_page_deliveries_total", "done"), 0) > 0
+    # The page of its end follows the one of its going back.
+    return recovered and series.get(("backstay_operator_pages_due", "BackstayRolledBack"), 0) > 0
+
+
+async def _is_delivered(scene: Scene) -> bool:
+    return (await scene.series())["backstay_operator_pages_undelivered", ""] == 0
 
 
 async def _is_ready(scene: Scene) -> bool:
