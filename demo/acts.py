@@ -132,7 +132,9 @@ async def server_away(hands: Hands) -> None:
         hands.narrator.say(
             f"both boxes have model {wrong.version} on trial; now the API server is stopped, and answers nobody"
         )
+        # It is written down before it is done.
         await stage.boxes_tell(f"{wrong.version}: RolledBack", SHORT_SECONDS)
+        await stage.boxes_use(stage.artifacts.box_model.version, SHORT_SECONDS)
         for box in stage.boxes:
             hands.narrator.say(f"{box.name} has gone back by itself: {box.told(f'{wrong.version}: RolledBack')}")
         await hands.look("7-between")

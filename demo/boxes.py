@@ -45,6 +45,14 @@ class Box:
         said = [str(entry["what"]) for entry in Journal(self.data / "state").history() if words in entry["what"]]
         return said[-1] if said else ""
 
+    def in_use(self) -> str:
+        """The version of the model that its disk has in use; empty where there is none."""
+        try:
+            release = json.loads((self.data / "model" / "current" / "current" / "release.json").read_bytes())
+        except OSError:
+            return ""
+        return str(release["version"])
+
 
 def document(name: str) -> Json:
     """The EdgeDevice."""

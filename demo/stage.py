@@ -125,14 +125,24 @@ class Stage:
         Raises:
             StoryStuck: they had not within the time.
         """
+        await self._every_box(f"said {words!r}", lambda box: bool(box.told(words)), seconds)
+
+    async def boxes_use(self, version: str, seconds: float) -> None:
+        """Wait until the disks of all boxes have this version of the model in use; no server is asked.
+
+        Raises:
+            StoryStuck: they had not within the time.
+        """
+        await self._every_box(f"used model {version}", lambda box: box.in_use() == version, seconds)
+
+    async def _every_box(self, what: str, holds: Callable[[Box], bool], seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
-                while not all(box.told(words) for box in self.boxes):
+                while not all(map(holds, self.boxes)):
                     self.processes.check()
                     await asyncio.sleep(LOOK_SECONDS / 4)
         except TimeoutError as error:
-            stuck = f"not every box said {words!r} within {seconds:.0f} s; logs: {self.processes.logs}"
-            raise StoryStuck(stuck) from error
+            raise StoryStuck(f"not every box {what} within {seconds:.0f} s; logs: {self.processes.logs}") from error
 
     async def until(
         self,

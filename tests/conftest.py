@@ -8,17 +8,23 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 LONGEST_FIRST: Final = (
+    "test_machine",
     "test_demo_sabotage",
     "test_operator_kills",
-    "test_operator",
-    "test_machine",
-    "test_node",
-    "test_helm",
-    "test_agent_on_node",
-    "test_installers",
     "test_power_cuts",
-    "test_errors",
+    "test_first_release",
+    "test_helm",
+    "test_node",
+    "test_bridge_kills",
     "test_sandbox",
+    "test_operator",
+    "test_chromium",
+    "test_agent_on_node",
+    "test_command_line",
+    "test_agent",
+    "test_errors",
+    "test_completion",
+    "test_installers",
 )
 """The files that take longest, the longest first: begun last, each would run alone at the end."""
 

@@ -135,6 +135,7 @@ def _states(sandbox: Sandbox, namespace: str) -> Iterator[tuple[str, str, int, s
                 yield write.name, plane, told.get("step", 0), told.get("state", "")
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "passage", [1, pytest.param(2, marks=pytest.mark.sweep), pytest.param(3, marks=pytest.mark.sweep)]
 )

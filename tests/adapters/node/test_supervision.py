@@ -68,7 +68,8 @@ def lives(process_id: int) -> bool:
 
 
 async def running(programs: Programs, supervisor: Supervisor, start: str) -> Running:
-    await until(lambda: start in programs.starts)
+    # A program may say that it has started before its supervisor has noted that it runs.
+    await until(lambda: start in programs.starts and supervisor.running is not None)
     assert supervisor.running is not None
     return supervisor.running
 
