@@ -409,10 +409,11 @@ async def signed_in(stage: Stage, name: str, token: str) -> None:
 
 
 async def addresses(stage: Stage, *, other_than: str) -> list[str]:
-    """Where the operators are, but for one."""
+    """Where the operators are that stay, but for one."""
     selector = "--selector=app.kubernetes.io/component=operator"
     pods = (await stage.json("get", "pods", selector, "--namespace", NAMESPACE))["items"]
-    return [one["status"]["podIP"] for one in pods if one["metadata"]["name"] != other_than]
+    stay = [one for one in pods if "deletionTimestamp" not in one["metadata"]]
+    return [one["status"]["podIP"] for one in stay if one["metadata"]["name"] != other_than]
 
 
 async def test_alert_makes_and_lifts_its_hold_at_an_operator_that_does_not_lead(stage: Stage) -> None:
