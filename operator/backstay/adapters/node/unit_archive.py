@@ -25,7 +25,8 @@ RELEASE: Final = "@RELEASE@"
 LONGEST_UNIT_BYTES: Final = 64 * 1024
 MOST_ENTRIES: Final = 10_000
 LONGEST_NAME_BYTES: Final = 1024
-LONGEST_PART_BYTES: Final = 255
+LONGEST_PART_BYTES: Final = 240
+"""A disk takes 255: that leaves room for what a file is called until it is whole."""
 READ_BYTES: Final = 1024 * 1024
 
 _OF_UNIT: Final = re.compile(
@@ -119,8 +120,10 @@ def _path(name: str) -> PurePosixPath:
         data = name.encode()
     except UnicodeEncodeError as error:
         raise _rejected(f"{name!r} in the archive is no name in UTF-8") from error
-    if not path.name.isprintable() or not name.isprintable():
+    if not name.isprintable():
         raise _rejected(f"{name!r} in the archive has a character that no name should")
+    if path.name.startswith(".") and path.name.endswith(".new"):
+        raise _rejected(f"{name!r} in the archive is called as files are that are not whole yet")
     if len(data) > LONGEST_NAME_BYTES or any(len(part.encode()) > LONGEST_PART_BYTES for part in path.parts):
         raise _rejected(f"{name[:80]!r}… in the archive is longer than a disk takes names")
     return path
