@@ -11,7 +11,7 @@ from playwright.async_api import Error, Page, async_playwright
 from backstay.errors import BackstayError
 
 PROGRAM: Final = "chromium"
-WIDTH, HEIGHT = 1280, 900
+WIDTH, HEIGHT = 1280, 1300
 LIVE_MILLISECONDS: Final = 20_000
 
 
@@ -50,8 +50,8 @@ async def signed_in(address: str, path: str, token: str) -> AsyncIterator[Page]:
 
 
 async def photograph(page: Page, file: Path) -> None:
-    """Keep a picture of all of the page as PNG."""
-    await page.screenshot(path=file, full_page=True)
+    """Keep a picture of what the window shows as PNG; below it are Events, which are many."""
+    await page.screenshot(path=file)
 
 
 def pictures(directory: Path) -> dict[str, Path]:
