@@ -1,5 +1,11 @@
 """The file of a unit is read as systemd reads it, or refused."""
 
+import itertools
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -52,6 +58,43 @@ def test_nothing_that_systemd_would_read_is_hidden(text: str) -> None:
     except CannotInstall:
         return
     assert found == list(as_systemd_reads(text))
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze on this machine")
+def test_model_of_systemd_reads_what_the_real_one_does(tmp_path: Path) -> None:
+    begins = ("", " ", "\\\n", "#", "\xa0")
+    ends = (
+        "",
+        "\\",
+        "\\\\",
+        "\\ ",
+        " \\",
+        "\\\n",
+        "\\\n#",
+        "\\\n ; \\",
+        "\\\n \t",
+        "\r",
+        "\r\\",
+        "\0",
+        "\v",
+        "\x85",
+        "\u2028",
+    )
+    lines = [f"{begin}K{number}=v{end}" for number, (begin, end) in enumerate(itertools.product(begins, ends))]
+    text = "".join(f"[{'Unit' if at % 2 else 'Service'}]\n{line}\nZ{at}=v\n" for at, line in enumerate(lines))
+    model = [(section, key) for section, key, _ in as_systemd_reads(text)]
+    assert model == keys_that_systemd_reads(text, tmp_path / "vision.service")
+    assert len(model) > len(lines)
+
+
+def keys_that_systemd_reads(text: str, path: Path) -> list[tuple[str, str]]:
+    """It complains of each key that it does not know, as all of these are."""
+    path.write_text(text, encoding="utf-8", newline="")
+    command = ("systemd-analyze", "verify", "--man=no", "--generators=no", "--recursive-errors=no", path)
+    said = subprocess.run(command, capture_output=True, text=True, errors="replace").stderr
+    return [
+        (section, key) for key, section in re.findall(r"Unknown key(?: name)? '([^']*)' in section '?\[?(\w+)", said)
+    ]
 
 
 def as_systemd_reads(text: str) -> list[tuple[str, str, str]]:
