@@ -46,8 +46,9 @@ demo: setup-demo
 	@$(VENV)/python -m demo
 
 # Three at a time, each file whole and the longest first: the cluster tests mostly wait, the others mostly compute.
+# The byte code is kept, also where the environment says otherwise: each of the three would compile all tests every time.
 test: machine
-	@$(VENV)/python -m pytest --ignore=tests/scale -m 'not sweep and not machine' --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(VENV)/python -m pytest --ignore=tests/scale -m 'not sweep and not machine' --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 faults: setup
 	@BACKSTAY_HYPOTHESIS=long $(VENV)/python -m pytest tests/faults tests/laws tests/bridge/test_fuzz.py tests/contracts/test_installers.py -m 'sweep or not sweep' $(ARGS)
