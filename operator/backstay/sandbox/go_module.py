@@ -35,6 +35,8 @@ class GoModule:
     """The module whose version the programs report …"""
     version_variable: str
     """… and the variable in which they keep it."""
+    version_prefix: str = "v"
+    """What the version begins with in that variable."""
     sources: tuple[str, ...] = ()
     """Files of ours that are built as well."""
     files: tuple[str, ...] = ()
@@ -76,7 +78,8 @@ class GoModule:
         if required is None:
             msg = f"{self.directory / 'go.mod'} does not require {self.upstream}"
             raise CommandFailed(msg)
-        return ("-trimpath", "-ldflags", f"-s -w -X {self.version_variable}={required[1]}")
+        version = required[1].replace("v", self.version_prefix, 1)
+        return ("-trimpath", "-ldflags", f"-s -w -X {self.version_variable}={version}")
 
     def _cached(self, go: Go) -> Path:
         """The directory for what exactly these inputs make."""
