@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 JOBS ?= 3
 
-.PHONY: help setup setup-demo setup-tests setup-benchmarks machine demo test check docs lint formatted types layers generated faults vm bench image mutants format lock clean
+.PHONY: help setup setup-demo setup-tests setup-argocd setup-benchmarks machine demo test check docs lint formatted types layers generated faults argocd vm bench image mutants format lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo 'make check    lint, formatting, types, layers, generated files, the site'
 	@echo 'make docs     the site of docs/, in build/docs; a dead link, or a page that is not in the navigation, is an error'
 	@echo 'make faults   the long fault tests, the laws and the fuzz with ten times as many examples'
+	@echo 'make argocd   our Argo CD manifests with a real Argo CD, which is built first: some minutes, as root'
 	@echo 'make vm       all tests that boot whole machines, also with the power cut at each write of an install: an hour'
 	@echo 'make bench    what decisions, a bridge, an agent and 10,000 devices take in time, memory and writes;'
 	@echo '              SIZES="1000 1000000" for other fleets'
@@ -39,6 +40,9 @@ setup-tests:
 machine: setup-tests
 	@$(VENV)/python -m tests.vm.snapshot
 
+setup-argocd:
+	@PYTHONPATH=operator $(PYTHON) -m backstay.sandbox.setup --for-argo-cd
+
 setup-benchmarks:
 	@PYTHONPATH=operator $(PYTHON) -m backstay.sandbox.setup --for-benchmarks
 
@@ -48,10 +52,13 @@ demo: setup-demo
 # Three at a time, each file whole and the longest first: the cluster tests mostly wait, the others mostly compute.
 # The byte code is kept, also where the environment says otherwise: each of the three would compile all tests every time.
 test: machine
-	@PYTHONDONTWRITEBYTECODE= $(VENV)/python -m pytest --ignore=tests/scale -m 'not sweep and not machine' --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(VENV)/python -m pytest --ignore=tests/scale --ignore=tests/argocd -m 'not sweep and not machine' --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 faults: setup
 	@BACKSTAY_HYPOTHESIS=long $(VENV)/python -m pytest tests/faults tests/laws tests/bridge/test_fuzz.py tests/contracts/test_installers.py -m 'sweep or not sweep' $(ARGS)
+
+argocd: setup-argocd
+	@$(VENV)/python -m pytest tests/argocd $(ARGS)
 
 vm: machine
 	@$(VENV)/python -m pytest tests/vm --capture=no $(ARGS)

@@ -20,7 +20,7 @@ GO = """#!/bin/sh
 echo "$@" >> {calls}
 case "$1" in
 env) echo go{version} ;;
-list) printf 'a\\nb\\n' ;;
+list) if [ "$2" = -m ]; then echo {calls}.module; else printf 'a\\nb\\n'; fi ;;
 mod) printf '{{\\n}}\\n' ;;
 build) {build}
     ;;
@@ -113,6 +113,25 @@ KUBERNETES.build(find_go(), lambda line: print(line, flush=True))
 
     assert second.returncode == 0
     assert machine.builds() == 1
+
+
+def test_files_of_the_upstream_module_stand_beside_the_programs_and_a_build_without_them_does_not_count(
+    machine: Machine,
+):
+    upstream = machine.directory / "calls.module"
+    upstream.mkdir()
+    (upstream / "install.yaml").write_text("kind: Namespace")
+    (upstream / "install.yaml").chmod(0o444)
+    whole = replace(KUBERNETES, files=("install.yaml",))
+
+    programs = KUBERNETES.build(find_go(), machine.said.append)
+    binaries = whole.build(find_go(), machine.said.append)
+
+    assert programs != binaries
+    assert (binaries / "install.yaml").read_text() == "kind: Namespace"
+    (binaries / "install.yaml").unlink()
+    with pytest.raises(Refused, match="make setup"):
+        whole.built()
 
 
 def test_version_is_the_one_that_the_module_requires():

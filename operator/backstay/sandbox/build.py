@@ -34,6 +34,17 @@ ARGO_CD: Final = GoModule(
     sources=("lua-engine/main.go",),
 )
 
+ARGO_CD_WHOLE: Final = GoModule(
+    title="Argo CD",
+    directory=Path(__file__).parent / "argocd_whole",
+    # All parts of Argo CD are one program, which upstream builds of the package cmd.
+    programs=("cmd",),
+    builder="make argocd",
+    upstream="github.com/argoproj/argo-cd/v3",
+    version_variable="github.com/argoproj/argo-cd/v3/common.version",
+    version_prefix="",
+    files=("manifests/install.yaml",),
+)
 
 HELM: Final = GoModule(
     title="helm",
@@ -60,6 +71,14 @@ def lua_engine() -> Path:
     Raises `Refused` if it is not built yet.
     """
     return ARGO_CD.built() / "lua-engine"
+
+
+def argo_cd() -> Path:
+    """The directory of Argo CD's program `cmd`, and of the `install.yaml` that people install it with.
+
+    Raises `Refused` if it is not built yet.
+    """
+    return ARGO_CD_WHOLE.built()
 
 
 def cosign_binaries() -> Path:

@@ -35,8 +35,12 @@ class GoModule:
     """The module whose version the programs report …"""
     version_variable: str
     """… and the variable in which they keep it."""
+    version_prefix: str = "v"
+    """What the version begins with in that variable."""
     sources: tuple[str, ...] = ()
     """Files of ours that are built as well."""
+    files: tuple[str, ...] = ()
+    """Files of the upstream module that are kept beside the programs, under their last name."""
 
     @property
     def home(self) -> Path:
@@ -74,7 +78,8 @@ class GoModule:
         if required is None:
             msg = f"{self.directory / 'go.mod'} does not require {self.upstream}"
             raise CommandFailed(msg)
-        return ("-trimpath", "-ldflags", f"-s -w -X {self.version_variable}={required[1]}")
+        version = required[1].replace("v", self.version_prefix, 1)
+        return ("-trimpath", "-ldflags", f"-s -w -X {self.version_variable}={version}")
 
     def _cached(self, go: Go) -> Path:
         """The directory for what exactly these inputs make."""
@@ -82,6 +87,7 @@ class GoModule:
             go.version,
             *self.flags(),
             *(f"{name}={value}" for name, value in sorted(ENVIRONMENT.items())),
+            *self.files,
         )
         names = ("go.mod", "go.sum", *self.sources)
         inputs = [(self.directory / name).read_bytes() for name in names] + [part.encode() for part in settings]
@@ -89,7 +95,8 @@ class GoModule:
 
     def _complete(self, binaries: Path) -> bool:
         # The directory appears by one rename: if any of it is there, all of it is, unless somebody deleted a part.
-        return all((binaries / program).exists() for program in self.programs)
+        names = (*self.programs, *(Path(file).name for file in self.files))
+        return all((binaries / name).exists() for name in names)
 
     @contextmanager
     def _one_build_at_a_time(self, report: Report) -> Iterator[None]:
@@ -125,27 +132,37 @@ class GoModule:
                 cwd=self.directory,
                 environment=ENVIRONMENT,
             )
+            self._keep_files(go, target)
             target.chmod(0o755)
             shutil.rmtree(binaries, ignore_errors=True)
             target.rename(binaries)
         finally:
             shutil.rmtree(target, ignore_errors=True)
 
+    def _keep_files(self, go: Go, target: Path) -> None:
+        if self.files:
+            module = Path(self._ask(go, "list", "-m", "-f", "{{.Dir}}", self.upstream).strip())
+            for file in self.files:
+                # The cache of modules is read-only, and so would be what keeps its mode.
+                shutil.copyfile(module / file, target / Path(file).name)
+
     def _module_count(self) -> int:
         return len(re.findall(r"^\S+ v[^/\s]+ h1:", self._text("go.sum"), re.MULTILINE))
 
     def _package_count(self, go: Go) -> int:
-        command = (go.program, "list", "-deps", "tool")
-        environment = {**os.environ, **ENVIRONMENT}
-        listed = subprocess.run(
-            command,
+        return len(self._ask(go, "list", "-deps", "tool").split())
+
+    def _ask(self, go: Go, *arguments: str) -> str:
+        """What `go` prints of this module, which is nothing where it fails."""
+        asked = subprocess.run(
+            (go.program, *arguments),
             cwd=self.directory,
-            env=environment,
+            env={**os.environ, **ENVIRONMENT},
             capture_output=True,
             text=True,
             check=False,
         )
-        return len(listed.stdout.split())
+        return asked.stdout
 
     def _text(self, name: str) -> str:
         return (self.directory / name).read_text(encoding="utf-8")

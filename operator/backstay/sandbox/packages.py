@@ -44,6 +44,8 @@ MACHINE = {
     "kmod": "modprobe",
     "grub-pc-bin": "/usr/lib/grub/i386-pc/boot.img",
 }
+# What only the tests of Argo CD itself use: its cache.
+ARGO_CD = {"redis-server": "redis-server"}
 # What only benchmarks are compared with.
 COMPARED = {"nginx": "nginx"}
 # Debian starts these by itself at the next boot, and most of them listen on every interface.
@@ -55,6 +57,7 @@ SERVICES = {
     "swupdate": "swupdate",
     "nginx": "nginx",
     "containerd": "containerd",
+    "redis-server": "redis-server",
 }
 
 POLICY = Path("/usr/sbin/policy-rc.d")

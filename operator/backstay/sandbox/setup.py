@@ -15,12 +15,16 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from enum import StrEnum
 from pathlib import Path
 
 from backstay.errors import BackstayError
 from backstay.sandbox import packages
-from backstay.sandbox.build import ARGO_CD, COSIGN, HELM, KUBERNETES
+from backstay.sandbox.build import ARGO_CD, ARGO_CD_WHOLE, COSIGN, HELM, KUBERNETES
 from backstay.sandbox.command import run_watched
+from backstay.sandbox.go_module import GoModule
 from backstay.sandbox.golang import install_go
 from backstay.sandbox.progress import Progress, Report, report_to_terminal
 
@@ -30,13 +34,22 @@ PYTHON = VENV / "bin" / "python"
 LOCK = ROOT / "requirements.lock"
 LOGS = ROOT / "build" / "setup"
 INTERRUPTED = 130
-FOR_DEMO = "--for-demo"
-FOR_TESTS = "--for-tests"
-FOR_BENCHMARKS = "--for-benchmarks"
 
 
-def prepare(report: Report, *, for_demo: bool = False, for_tests: bool, for_benchmarks: bool = False) -> None:
-    """Make everything ready, or do nothing if it is; also what only the demo, tests or benchmarks need.
+class Purpose(StrEnum):
+    """What is to be done beyond what everything needs, as make asks for it."""
+
+    DEMO = "--for-demo"
+    TESTS = "--for-tests"
+    ARGO_CD = "--for-argo-cd"
+    BENCHMARKS = "--for-benchmarks"
+
+
+Purposes = AbstractSet[Purpose]
+
+
+def prepare(report: Report, purposes: Purposes) -> None:
+    """Make everything ready, or do nothing if it is; also what only these purposes need.
 
     Raises `BackstayError` if something has to be done by hand first, or fails.
     """
@@ -44,25 +57,40 @@ def prepare(report: Report, *, for_demo: bool = False, for_tests: bool, for_benc
     with (LOGS / "lock").open("w") as lock:
         # Two runs at once would install over each other.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # Only root can make nodes, and without nodes nothing is installed on any.
-        installs = for_tests or (for_demo and os.geteuid() == 0)
-        wanted = _packages(for_demo=installs, for_tests=for_tests, for_benchmarks=for_benchmarks)
-        packages.install(wanted, LOGS / "apt.log", report)
+        packages.install(_packages(purposes), LOGS / "apt.log", report)
         _install_environment(report)
         go = install_go(PYTHON, report)
-        for module in (KUBERNETES, *((HELM,) if installs else ()), *((COSIGN, ARGO_CD) if for_tests else ())):
+        for module in _modules(purposes):
             module.build(go, report)
 
 
-def _packages(*, for_demo: bool, for_tests: bool, for_benchmarks: bool) -> tuple[str, ...]:
+def _installs(purposes: Purposes) -> bool:
+    """Whether helm installs anything: in the demo only for root, who alone can make the nodes that it takes."""
+    return Purpose.TESTS in purposes or (Purpose.DEMO in purposes and os.geteuid() == 0)
+
+
+def _modules(purposes: Purposes) -> Iterator[GoModule]:
+    yield KUBERNETES
+    if _installs(purposes):
+        yield HELM
+    if Purpose.TESTS in purposes:
+        yield from (COSIGN, ARGO_CD)
+    if Purpose.ARGO_CD in purposes:
+        yield ARGO_CD_WHOLE
+
+
+def _packages(purposes: Purposes) -> tuple[str, ...]:
     # Debian packs this part of Python by itself.
     venv = () if PYTHON.exists() or importlib.util.find_spec("ensurepip") else ("python3-venv",)
-    shown = packages.missing(packages.SHOWN) if for_demo else ()
-    tested = packages.missing(packages.TESTED) if for_tests else ()
-    compared = packages.missing(packages.COMPARED) if for_benchmarks else ()
-    # Only root can make the machine's image; for anybody else these tests are skipped.
-    booted = packages.missing(packages.MACHINE) if for_tests and os.geteuid() == 0 else ()
-    return (*venv, *packages.missing(), *shown, *tested, *booted, *compared)
+    wanted = {
+        **(packages.SHOWN if _installs(purposes) else {}),
+        **(packages.TESTED if Purpose.TESTS in purposes else {}),
+        # Only root can make the machine's image; for anybody else these tests are skipped.
+        **(packages.MACHINE if Purpose.TESTS in purposes and os.geteuid() == 0 else {}),
+        **(packages.ARGO_CD if Purpose.ARGO_CD in purposes else {}),
+        **(packages.COMPARED if Purpose.BENCHMARKS in purposes else {}),
+    }
+    return (*venv, *packages.missing(), *packages.missing(wanted))
 
 
 def _install_environment(report: Report) -> None:
@@ -97,13 +125,7 @@ def _is_package(line: str) -> bool:
 def main() -> int:
     """Run the set-up; a failure is one clear message."""
     try:
-        asked = sys.argv[1:]
-        prepare(
-            report_to_terminal,
-            for_demo=FOR_DEMO in asked,
-            for_tests=FOR_TESTS in asked,
-            for_benchmarks=FOR_BENCHMARKS in asked,
-        )
+        prepare(report_to_terminal, {Purpose(asked) for asked in sys.argv[1:]})
     except BackstayError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
