@@ -203,7 +203,11 @@ def _everyone_confirmed(scene: Scene) -> bool:
 
 
 def _is_part_filled(ring: str) -> Callable[[Scene], bool]:
-    return lambda scene: any(one.name == ring and one.confirmed > 0 for one in scene.rings)
+    return lambda scene: (
+        scene.is_answered
+        and (scene.ring, scene.phase) == (ring, "Rolling")
+        and any(one.name == ring and one.confirmed > 0 for one in scene.rings)
+    )
 
 
 def _soaking(ring: str) -> Callable[[Scene], bool]:

@@ -28,7 +28,7 @@ async def signed_in(address: str, path: str, token: str) -> AsyncIterator[Page]:
     """
     program = shutil.which(PROGRAM)
     if program is None:
-        raise PageUnseen("there is no chromium here; `make setup-demo` installs it")
+        raise PageUnseen("there is no chromium here; `make setup-tests` installs it")
     try:
         async with async_playwright() as playwright:
             # As root there is no sandbox to be had; what is looked at is our own.

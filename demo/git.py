@@ -89,7 +89,7 @@ class Git:
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip
         except FileNotFoundError as error:
-            raise GitFailed("there is no git here; `make setup` installs it") from error
+            raise GitFailed("there is no git here; install it") from error
         told, complaint = await process.communicate()
         if process.returncode != 0:
             raise GitFailed(f"`git {shlex.join(words)}` ended with {process.returncode}: {complaint.decode().strip()}")

@@ -113,7 +113,7 @@ async def install(sandbox: Sandbox, given: Json, directory: Path) -> str:
 
 
 async def leading_pod(sandbox: Sandbox) -> str:
-    """Wait until the Lease has a holder, and return it; a Pod's name is what it begins with.
+    """Wait until a Pod has the Lease, and return its name; the holder's has a suffix of the process.
 
     Raises:
         HelmFailed: it has none within the time.
@@ -125,7 +125,7 @@ async def leading_pod(sandbox: Sandbox) -> str:
             except NotFound:
                 lease = {}
             if str(holder := lease.get("spec", {}).get("holderIdentity") or "").startswith(f"{OPERATOR}-"):
-                return str(holder)
+                return str(holder).rsplit("-", 2)[0]
             await asyncio.sleep(LOOK_SECONDS)
     raise HelmFailed(
         f"no Pod led within {LEADS_SECONDS:.0f} s; look at `kubectl logs --namespace {NAMESPACE} deployment/{OPERATOR}`"

@@ -430,10 +430,10 @@ async def painted_over(stage: Stage, _evidence: Evidence) -> AsyncIterator[None]
 
 
 def _white(width: int, height: int) -> bytes:
-    """A picture with nothing on it: rows of one bit a pixel, each the same as the one above."""
-    row = b"\x02" + bytes((width + 7) // 8)
+    """A picture with nothing on it, as a browser would keep it: three bytes a pixel, and no filter."""
+    row = b"\x00" + b"\xff" * (3 * width)
     chunks = (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)),
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
         (b"IDAT", zlib.compress(row * height)),
         (b"IEND", b""),
     )
@@ -532,6 +532,8 @@ ON_EVIDENCE: Final = (
     OnEvidence(8, "helm installed the operator", installed_otherwise(deployment={})),
     OnEvidence(8, "a Pod leads, and gave every order", installed_otherwise(holder="a-machine-42")),
     OnEvidence(8, "a Pod leads, and gave every order", ordered_by_a_process),
+    OnEvidence(8, "the plan is the one in Git", installed_otherwise(committed={"spec": {"paused": True}})),
+    OnEvidence(8, "the plan is the one in Git", installed_otherwise(committed={})),
     OnEvidence(8, "each ring waited for the one before", canaries_early),
     OnEvidence(8, "no firmware restarted", restarted),
     OnEvidence(8, "every ring passed on measured accuracy", _PASS_TO_FAIL),

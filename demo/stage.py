@@ -101,10 +101,13 @@ class Stage:
                  f"{port}:{installation.PAGE_PORT}")  # fmt: skip
         kubectl = str(kubernetes_binaries() / "kubectl")
         self.processes.run("page", kubectl, f"--kubeconfig={self.sandbox.kubeconfig}", *words)
-        async with asyncio.timeout(READY_SECONDS):
-            while is_free(port):
-                self.processes.check()
-                await asyncio.sleep(LOOK_SECONDS / 4)
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                while is_free(port):
+                    self.processes.check()
+                    await asyncio.sleep(LOOK_SECONDS / 4)
+        except TimeoutError as error:
+            raise StoryStuck(f"nobody serves {platform.page}; logs: {self.processes.logs}") from error
         return shlex.join(("kubectl", *words))
 
     async def scene(self, plan: str = resources.PLAN) -> Scene:
@@ -203,7 +206,9 @@ async def set_up(directory: Path, cameras: tuple[Camera, ...], tell: Tell, *, ke
             processes.start(name, "esp32", "simulate", "--fleet", str(fleet), "--directory", str(directory / FLASH))
         person = await sandbox.service_account_kubeconfig(NAMESPACE, resources.PERSON)
         async with KubeClient.connect(person, field_manager="demo") as client:
-            platform = Platform(image, Git(directory / "git"), f"https://127.0.0.1:{free_port()}") if image else None
+            platform = (
+                Platform(image, Git(directory / "git"), f"https://127.0.0.1:{free_port()}") if image and found else None
+            )
             context = await _write_context(sandbox, directory, artifacts, found, platform)
             stage = Stage(directory, sandbox, artifacts, cameras, processes, person, client, found, platform, context)
             await _until_reachable(stage)

@@ -1,6 +1,7 @@
 """What a platform team has: what helm made, what is committed, and what the page and its pictures show."""
 
 import html
+import os
 import re
 import struct
 import subprocess
@@ -24,7 +25,7 @@ class Picture:
     width: int
     height: int
     drawn: int
-    """How many bytes of its rows differ from what is beside or above them: none where all is of one colour."""
+    """How many bytes its pixels take when compressed: next to none where all is of one colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,9 @@ def rings_shown(page: str) -> dict[str, str]:
 
 
 def read_picture(file: Path) -> Picture | None:
-    """Read a PNG file.
+    """Read a PNG file; None where it is none that is whole.
 
-    Source: https://www.w3.org/TR/png-3/ (sections 5.2, 11.2 and 9: a filter takes off what a neighbour has already).
+    Source: https://www.w3.org/TR/png-3/ (sections 5.2 and 11.2)
     """
     try:
         data, taken = file.read_bytes(), file.stat().st_mtime
@@ -70,10 +71,14 @@ def read_picture(file: Path) -> Picture | None:
         return None
     if not data.startswith(PNG):
         return None
-    chunks = list(_chunks(data[len(PNG) :]))
-    (width, height) = struct.unpack(">II", chunks[0][1][:8])
-    rows = zlib.decompress(b"".join(body for kind, body in chunks if kind == b"IDAT"))
-    return Picture(taken, width, height, len(rows) - rows.count(0))
+    try:
+        chunks = list(_chunks(data[len(PNG) :]))
+        (width, height) = struct.unpack(">II", chunks[0][1][:8])
+        pixels = b"".join(body for kind, body in chunks if kind == b"IDAT")
+        zlib.decompress(pixels)
+    except (struct.error, zlib.error, IndexError):
+        return None
+    return Picture(taken, width, height, len(pixels))
 
 
 def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
@@ -87,7 +92,8 @@ def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
 
 def _git(repository: Path, *words: str) -> str:
     command = ("git", "-C", str(repository), *words)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, env=environment)
     return done.stdout
 
 

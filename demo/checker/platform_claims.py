@@ -18,8 +18,8 @@ LATER: Final = {**BETTER, "config": "1.2.0"}
 RELEASE: Final = {"meta.helm.sh/release-name": "backstay", "meta.helm.sh/release-namespace": "backstay-system"}
 SUBJECT: Final = "Release config 1.2.0"
 WIDE: Final = 1000
-DRAWN: Final = 20_000
-"""A page that fails to load has some hundred such bytes, a plan some hundred thousand."""
+DRAWN: Final = 30_000
+"""A window of one colour takes some thousand bytes, the page of a plan a hundred thousand."""
 NOTHING: Final = Installed(
     image="", holder="", deployment={}, pods=[], commit="", committed={}, shown={}, pictures={"succeeded": None}
 )
@@ -65,6 +65,8 @@ def from_git(evidence: Evidence) -> Finding:
     offenders = [
         f"the commit has {name}: {value!r}" for name, value in committed.items() if not _covers(spec.get(name), value)
     ]
+    if not committed:
+        offenders.append("there is no plan in it")
     if found.commit != SUBJECT:
         offenders.append(f"the newest commit is {found.commit or 'none'}")
     return all_of("the plan is the one in Git", offenders, f"the API server has what was committed as “{found.commit}”")

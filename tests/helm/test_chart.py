@@ -4,6 +4,7 @@ import os
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -71,20 +72,16 @@ def test_wrong_value_is_refused_by_name(tmp_path: Path, wrong: str, told: str):
 
 
 def test_operator_is_on_its_nodes_network_only_when_asked(tmp_path: Path):
-    def pod(*more: str) -> dict[str, object]:
+    def deployment(*more: str) -> dict[str, Any]:
         found = documents(rendered(tmp_path, *more))
-        (deployment,) = [one for one in found if one["kind"] == "Deployment"]
-        spec: dict[str, object] = deployment["spec"]["template"]["spec"]
-        return spec
+        (spec,) = [one["spec"] for one in found if one["kind"] == "Deployment"]
+        return dict(spec)
 
-    assert pod().get("hostNetwork") is None
-    assert (
-        pod("--set=operator.hostNetwork=true").items()
-        >= {
-            "hostNetwork": True,
-            "dnsPolicy": "ClusterFirstWithHostNet",
-        }.items()
-    )
+    usual, asked = deployment(), deployment("--set=operator.hostNetwork=true")
+    pod = asked["template"]["spec"]
+    assert usual["template"]["spec"].get("hostNetwork") is None
+    assert (pod["hostNetwork"], pod["dnsPolicy"]) == (True, "ClusterFirstWithHostNet")
+    assert asked["strategy"]["rollingUpdate"]["maxSurge"] == 0, "a node has each port once"
 
 
 def test_kinds_and_policies_are_left_out_when_somebody_else_installs_them(tmp_path: Path):

@@ -63,7 +63,14 @@ def application(arguments: list[str]) -> "typer.Typer":
         pretty_exceptions_enable=False,
         add_completion=False,
     )
-    asked = typer.Option("--version", is_eager=True, callback=_tell_version, help="Print the version.")
+
+    def tell_version(context: typer.Context, asked: bool) -> None:
+        # Whoever completes a line must not have it carried out.
+        if asked and not context.resilient_parsing:
+            print(f"backstay {metadata.version('backstay')}")
+            raise typer.Exit(ExitStatus.DONE)
+
+    asked = typer.Option("--version", is_eager=True, callback=tell_version, help="Print the version.")
 
     @app.callback()
     def root(version: Annotated[bool, asked] = False) -> None:
@@ -102,13 +109,6 @@ def complete(words: list[str]) -> None:
 
     completion_init()
     application(words)(prog_name="backstay", complete_var=COMPLETION_VARIABLE)
-
-
-def _tell_version(asked: bool) -> None:
-    """Say which version this is, and end."""
-    if asked:
-        print(f"backstay {metadata.version('backstay')}")
-        sys.exit(ExitStatus.DONE)
 
 
 def _not_loaded() -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from backstay.ports.clock import Clock
 
 LOST_LEADERSHIP = 3
-CONNECTIONS = 64
+CONNECTIONS = 512
 """At each of the two ports that a Prometheus, a kubelet and some Alertmanagers speak to, and strangers may find."""
 
 log = logging.getLogger(__name__)

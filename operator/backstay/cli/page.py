@@ -31,7 +31,7 @@ ServiceOption = Annotated[
     str | None,
     typer.Option(
         "--page-service",
-        help="Service without a selector, in --namespace, that is to lead to the page of the replica that leads.",
+        help="Service without a selector, in --namespace, whose port `page` is to lead to the replica that leads.",
     ),
 ]
 PORT_NAME = "page"

@@ -6,6 +6,7 @@ from typing import Final
 
 LAST_PORT: Final = 65_535
 _NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
+_SCOPE: Final = re.compile(r"[A-Za-z0-9_.-]+")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 
 
@@ -21,7 +22,7 @@ def host_and_port(text: str, example: str) -> tuple[str, int]:
     if problem := _problem_of_port(colon, port) or _problem_of_host(host):
         message = f"{text!r} is not HOST:PORT, such as {example}: {problem}"
         raise ValueError(message)
-    return host.strip("[]"), int(port)
+    return host[1:-1] if host.startswith("[") else host, int(port)
 
 
 def in_url(host: str) -> str:
@@ -48,8 +49,9 @@ def _problem_of_host(host: str) -> str:
 
 
 def _is_ipv6(text: str) -> bool:
+    address, percent, scope = text.partition("%")
     try:
-        IPv6Address(text)
+        IPv6Address(address)
     except ValueError:
         return False
-    return True
+    return not percent or _SCOPE.fullmatch(scope) is not None

@@ -15,7 +15,7 @@ from backstay.errors import BackstayError, NotFound, Refused, Unavailable
 from backstay.sandbox import components, state
 from backstay.sandbox.build import kubernetes_binaries
 from backstay.sandbox.certificates import Credentials, KeyPair
-from backstay.sandbox.components import CONTROLLER_MANAGER
+from backstay.sandbox.components import CONTROLLER_MANAGER, SCHEDULER
 from backstay.sandbox.kubectl import Kubectl
 from backstay.sandbox.node.node import Node, Surroundings, start_node
 from backstay.sandbox.places import Places
@@ -189,10 +189,12 @@ class Sandbox:
     async def add_workloads(self) -> None:
         """Add what makes Pods of Deployments and StatefulSets, and places them: controllers, and a scheduler.
 
-        Raises `Refused` if the cluster is not the sandbox's own, `ComponentFailed` if one does not become ready.
+        Raises `Refused` if the cluster has them or is not the sandbox's own, `ComponentFailed` if one does not come up.
         """
         if self._credentials is None:
             raise Refused(f"{self.api_url} is no cluster of the sandbox's own; it has its own controllers")
+        if any(component.name == SCHEDULER for component, _ in self._supervisor.children):
+            raise Refused("there are a scheduler and these controllers already")
         await self.stop(CONTROLLER_MANAGER)
         await self._start_controllers(self._credentials, workloads=True)
 

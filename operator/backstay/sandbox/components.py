@@ -40,6 +40,7 @@ WORKLOAD_CONTROLLERS = (
 )
 
 CONTROLLER_MANAGER = "kube-controller-manager"
+SCHEDULER = "kube-scheduler"
 
 OUR_RESOURCES = ("edgedevices", "releaseplans", "holds", "devicegroups", "healthrules")
 
@@ -179,7 +180,7 @@ def scheduler(binaries: Path, places: Places, credentials: Credentials, ports: P
     """What places Pods that name no node."""
     pair = credentials.scheduler
     command = (
-        str(binaries / "kube-scheduler"),
+        str(binaries / SCHEDULER),
         f"--kubeconfig={kubeconfig}",
         f"--authentication-kubeconfig={kubeconfig}",
         f"--authorization-kubeconfig={kubeconfig}",
@@ -192,7 +193,7 @@ def scheduler(binaries: Path, places: Places, credentials: Credentials, ports: P
         "--profiling=false",
     )
     url = f"https://127.0.0.1:{ports.scheduler}"
-    return Component("kube-scheduler", command, Endpoint(url, "/healthz", str(credentials.ca)))
+    return Component(SCHEDULER, command, Endpoint(url, "/healthz", str(credentials.ca)))
 
 
 def prometheus(places: Places, ports: Ports) -> Component:

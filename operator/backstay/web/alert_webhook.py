@@ -27,7 +27,9 @@ MOST_ALERTS: Final = 100
 """In one notification; `max_alerts` of Alertmanager's receiver is to be the same."""
 BODY_SECONDS: Final = 10.0
 LONGEST_WORDS: Final = 500
-IF_IT_LASTS: Final = "where that lasts, apply manifests/tenant/alert-holds-rbac.yaml"
+IF_IT_LASTS: Final = (
+    "where that lasts, apply manifests/rbac.yaml to make Holds, and manifests/tenant/alert-holds-rbac.yaml to lift them"
+)
 
 log = logging.getLogger(__name__)
 

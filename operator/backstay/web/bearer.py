@@ -33,6 +33,7 @@ class TokenFile:
         """
         self._path = path
         self._seen = self._stat()
+        self._problem = ""
         self._token = self._read()
 
     def admits(self, headers: list[str]) -> bool:
@@ -54,11 +55,14 @@ class TokenFile:
         try:
             if (seen := self._stat()) == self._seen:
                 return
-            self._seen = seen
             self._token = self._read()
+            self._seen = seen
         except Refused as error:
-            log.warning("the renewed token is not taken up, the last one stays: %s", error)
+            if self._problem != str(error):
+                log.warning("the renewed token is not taken up, the last one stays: %s", error)
+            self._problem = str(error)
         else:
+            self._problem = ""
             log.info("the token in %s was renewed", self._path)
 
     def _stat(self) -> tuple[int, int, int]:

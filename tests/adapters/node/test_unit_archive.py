@@ -93,6 +93,8 @@ def test_unit_is_refused_when_it_could_not_or_must_not_run(tmp_path: Path, text:
         ([entry("lib/one"), entry("lib")], "lib stands in the archive twice, or as a file that others lie in"),
         ([entry("./sees")], "./sees stands in the archive twice"),
         ([entry("a\nb")], "has a character that no name should"),
+        ([entry("labels.txt", size=-1)], "'labels.txt' in the archive has -1 bytes"),
+        ([entry(".sees.new/a")], "is called as files are that are not whole yet"),
         ([entry(".sees.new")], "is called as files are that are not whole yet"),
         ([entry("a" * 250)], "is longer than a disk takes names"),
         ([entry("a/" * 600 + "b")], "is longer than a disk takes names"),
@@ -146,6 +148,16 @@ def test_archive_is_refused_when_its_headers_never_come_to_a_file(tmp_path: Path
     payload = tmp_path / "a.tar"
     payload.write_bytes(name * 5_000)
     with pytest.raises(CannotInstall, match="no uncompressed tar archive"):
+        UnitArchive.read(payload, UNIT)
+
+
+@pytest.mark.parametrize("size", [-2, 65 * 1024])
+def test_archive_is_refused_when_a_header_has_a_size_that_none_can_have(tmp_path: Path, size: int) -> None:
+    kind = tarfile.REGTYPE if size < 0 else tarfile.GNUTYPE_LONGNAME
+    header = entry("sees", type=kind, size=size).tobuf(tarfile.GNU_FORMAT)
+    payload = tmp_path / "a.tar"
+    payload.write_bytes(header + bytes(2 * 65 * 1024))
+    with pytest.raises(CannotInstall, match=f"a header says that {size} bytes follow"):
         UnitArchive.read(payload, UNIT)
 
 

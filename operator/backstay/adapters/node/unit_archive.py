@@ -14,7 +14,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Self
 
 from backstay.adapters.node.process import HEADER_BYTES, not_startable
 from backstay.adapters.node.unit_syntax import Setting, settings
@@ -27,12 +27,17 @@ MOST_ENTRIES: Final = 10_000
 LONGEST_NAME_BYTES: Final = 1024
 LONGEST_PART_BYTES: Final = 240
 """A disk takes 255: that leaves room for what a file is called until it is whole."""
+LONGEST_HEADER_BYTES: Final = 64 * 1024
 READ_BYTES: Final = 1024 * 1024
 
 _OF_UNIT: Final = re.compile(
     "Description|Documentation|After|Wants|Requires|StartLimitIntervalSec|StartLimitBurst|(Condition|Assert)[A-Za-z]+"
 )
 """Anything else of `[Unit]` may stop another unit, such as the agent, or the node itself."""
+_OF_HEADERS: Final = frozenset(
+    {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
+)
+"""What Python reads into memory as a whole, because it is about another member."""
 _PROGRAM: Final = re.compile(rf"[-@:+!]*{RELEASE}/(\S+)")
 
 
@@ -65,7 +70,7 @@ class UnitArchive:
             OSError: the disk cannot be read.
         """
         try:
-            with tarfile.open(payload, "r:") as archive:
+            with tarfile.open(payload, "r:", tarinfo=_Entry) as archive:
                 members = tuple(_members(archive))
         # A header that lies about a size, or a chain of headers, ends the reader in ways of Python's own.
         except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
@@ -89,6 +94,18 @@ class UnitArchive:
         return f"{self.text.replace(RELEASE, str(directory))}\n[Service]\nEnvironment={mark(content)}\n"
 
 
+class _Entry(tarfile.TarInfo):
+    """A header, refused where its size is none, or where it is of a long name and longer than any could be."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        found = super().frombuf(buf, encoding, errors)
+        if found.size < 0 or (found.type in _OF_HEADERS and found.size > LONGEST_HEADER_BYTES):
+            message = f"a header says that {found.size} bytes follow"
+            raise tarfile.HeaderError(message)
+        return found
+
+
 def mark(content: str) -> str:
     """The variable that a release's processes have, by which they are known."""
     return f"BACKSTAY_RELEASE={content}"
@@ -103,6 +120,8 @@ def _members(archive: tarfile.TarFile) -> Iterator[Member]:
         path = _path(entry.name)
         if entry.isdir():
             continue
+        if entry.size < 0:
+            raise _rejected(f"{entry.name!r} in the archive has {entry.size} bytes")
         if not entry.isreg() or entry.issparse():
             raise _rejected(f"{entry.name} in the archive is no regular file: links and devices are not taken")
         if path in seen or path in above or not seen.isdisjoint(path.parents):
@@ -122,7 +141,7 @@ def _path(name: str) -> PurePosixPath:
         raise _rejected(f"{name!r} in the archive is no name in UTF-8") from error
     if not name.isprintable():
         raise _rejected(f"{name!r} in the archive has a character that no name should")
-    if path.name.startswith(".") and path.name.endswith(".new"):
+    if any(part.startswith(".") and part.endswith(".new") for part in path.parts):
         raise _rejected(f"{name!r} in the archive is called as files are that are not whole yet")
     if len(data) > LONGEST_NAME_BYTES or any(len(part.encode()) > LONGEST_PART_BYTES for part in path.parts):
         raise _rejected(f"{name[:80]!r}… in the archive is longer than a disk takes names")
