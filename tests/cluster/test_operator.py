@@ -260,7 +260,7 @@ async def pages(sandbox: Sandbox, namespace: str) -> dict[str, str]:
         session.get(f"{sandbox.alertmanager_url}/api/v2/alerts?active=true") as response,
     ):
         alerts = await response.json()
-    mine = (alert for alert in alerts if alert["labels"]["namespace"] == namespace)
+    mine = (alert for alert in alerts if alert["labels"].get("namespace") == namespace)
     return {alert["labels"]["alertname"]: alert["annotations"]["summary"] for alert in mine}
 
 
