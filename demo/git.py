@@ -1,6 +1,5 @@
 """The team's Git repository: what is committed and pushed to it is what is applied, from a checkout of its own."""
 
-import asyncio
 import os
 import shlex
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from backstay.errors import BackstayError
+from demo.processes import carried_out
 
 PLAN_FILE: Final = "vision/plan.yaml"
 BRANCH: Final = "main"
@@ -84,16 +84,12 @@ class Git:
 
     async def _git(self, where: Path, *words: str) -> str:
         try:
-            process = await asyncio.create_subprocess_exec(
-                "git", *words, cwd=where, env=_environment(),
-                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            )  # fmt: skip
+            done = await carried_out("git", *words, cwd=where, environment=_environment())
         except FileNotFoundError as error:
             raise GitFailed("there is no git here; install it") from error
-        told, complaint = await process.communicate()
-        if process.returncode != 0:
-            raise GitFailed(f"`git {shlex.join(words)}` ended with {process.returncode}: {complaint.decode().strip()}")
-        return told.decode()
+        if done.status != 0:
+            raise GitFailed(f"`git {shlex.join(words)}` ended with {done.status}: {done.complaint.strip()}")
+        return done.told
 
 
 def _environment() -> dict[str, str]:

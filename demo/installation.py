@@ -9,19 +9,20 @@ from typing import Any, Final
 
 import yaml
 
-from backstay.adapters.kube.client import KubeClient, Resource
+from backstay.adapters.kube.client import LEASES, KubeClient
 from backstay.errors import BackstayError, NotFound
 from backstay.ports.registry import Repository
 from backstay.sandbox import Sandbox
 from backstay.sandbox.build import helm_binaries
 from backstay.sandbox.node.node import Node
+from demo.processes import carried_out
+from demo.resources import SYSTEM
 from image.architectures import architecture
 from image.build import build
 from image.push import push
 
 REPOSITORY: Final = Path(__file__).parent.parent
 RELEASE: Final = "backstay"
-NAMESPACE: Final = "backstay-system"
 OPERATOR: Final = "backstay-operator"
 PAGE_PORT: Final = 8443
 PAGE_SECRET: Final = "backstay-page-tls"  # noqa: S105 - the name of one
@@ -31,7 +32,6 @@ LOOK_SECONDS: Final = 0.2
 HELM_SECONDS: Final = 120
 # What is installed was applied by hand before: kinds, accounts and rights.
 TAKES_OVER: Final = ("--take-ownership", "--force-conflicts")
-LEASES: Final = Resource("coordination.k8s.io", "v1", "leases")
 
 Json = dict[str, Any]
 
@@ -80,8 +80,8 @@ async def give_page_a_certificate(sandbox: Sandbox) -> str:
     """Put the page's certificate where the chart looks for it, and return the command."""
     pair = sandbox.server_certificate("page", "127.0.0.1")
     files = (f"--cert={pair.certificate}", f"--key={pair.key}")
-    await sandbox.kubectl("create", "secret", "tls", PAGE_SECRET, f"--namespace={NAMESPACE}", *files)
-    return f"kubectl create secret tls {PAGE_SECRET} --namespace={NAMESPACE} --cert=page.crt --key=page.key"
+    await sandbox.kubectl("create", "secret", "tls", PAGE_SECRET, f"--namespace={SYSTEM}", *files)
+    return f"kubectl create secret tls {PAGE_SECRET} --namespace={SYSTEM} --cert=page.crt --key=page.key"
 
 
 async def install(sandbox: Sandbox, given: Json, directory: Path) -> str:
@@ -93,22 +93,13 @@ async def install(sandbox: Sandbox, given: Json, directory: Path) -> str:
     file = directory / "manifests" / "act-8-values.yaml"
     file.write_text(yaml.safe_dump(given, sort_keys=False), encoding="utf-8")
     words = (
-        "upgrade", "--install", RELEASE, "helm/backstay", "--namespace", NAMESPACE, "--values", str(file), *TAKES_OVER,
+        "upgrade", "--install", RELEASE, "helm/backstay", "--namespace", SYSTEM, "--values", str(file), *TAKES_OVER,
         "--wait", f"--timeout={HELM_SECONDS}s",
     )  # fmt: skip
     environment = {"PATH": os.defpath, "HOME": str(directory / "helm"), "KUBECONFIG": str(sandbox.kubeconfig)}
-    helm = await asyncio.create_subprocess_exec(
-        str(helm_binaries() / "helm"), *words, cwd=REPOSITORY, env=environment,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    try:
-        told, _ = await helm.communicate()
-    finally:
-        if helm.returncode is None:
-            helm.kill()
-            await helm.wait()
-    if helm.returncode != 0:
-        raise HelmFailed(f"helm ended with {helm.returncode}: {told.decode().strip()}")
+    done = await carried_out(str(helm_binaries() / "helm"), *words, cwd=REPOSITORY, environment=environment)
+    if done.status != 0:
+        raise HelmFailed(f"helm ended with {done.status}: {done.complaint.strip()}")
     return shlex.join(("helm", *words)).replace(f"{REPOSITORY}/", "")
 
 
@@ -121,14 +112,14 @@ async def leading_pod(sandbox: Sandbox) -> str:
     async with KubeClient.connect(sandbox.kubeconfig) as client:
         for _ in range(round(LEADS_SECONDS / LOOK_SECONDS)):
             try:
-                lease = await client.get(LEASES, OPERATOR, NAMESPACE)
+                lease = await client.get(LEASES, OPERATOR, SYSTEM)
             except NotFound:
                 lease = {}
             if str(holder := lease.get("spec", {}).get("holderIdentity") or "").startswith(f"{OPERATOR}-"):
                 return str(holder).rsplit("-", 2)[0]
             await asyncio.sleep(LOOK_SECONDS)
     raise HelmFailed(
-        f"no Pod led within {LEADS_SECONDS:.0f} s; look at `kubectl logs --namespace {NAMESPACE} deployment/{OPERATOR}`"
+        f"no Pod led within {LEADS_SECONDS:.0f} s; look at `kubectl logs --namespace {SYSTEM} deployment/{OPERATOR}`"
     )
 
 

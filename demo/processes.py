@@ -5,7 +5,8 @@ import json
 import os
 import random
 import sys
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Self
 
@@ -86,6 +87,33 @@ async def end_earlier(directory: Path) -> bool:
         await end(identity, GRACE_SECONDS)
     file.unlink()
     return bool(alive)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a program ended, and what it wrote."""
+
+    status: int | None
+    told: str
+    complaint: str
+
+
+async def carried_out(*command: str, cwd: Path, environment: Mapping[str, str] | None = None) -> Done:
+    """Run a program to its end, in this environment or in ours; whoever stops waiting for it ends it.
+
+    Raises:
+        FileNotFoundError: there is no such program.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=cwd, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        told, complaint = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return Done(process.returncode, told.decode(), complaint.decode())
 
 
 def free_port() -> int:

@@ -143,32 +143,27 @@ def documents(*objects: Json) -> str:
 
 def _looks_into_the_system() -> list[Json]:
     """What the auditor may see of the operator itself."""
-    metadata, group_name = {"name": AUDITOR, "namespace": SYSTEM}, "rbac.authorization.k8s.io"
     seen = {"": "pods", "apps": "deployments", "coordination.k8s.io": "leases"}
     rules = [{"apiGroups": [group], "resources": [kind], "verbs": ["get", "list"]} for group, kind in seen.items()]
-    return [
-        {"apiVersion": f"{group_name}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
-        {
-            "apiVersion": f"{group_name}/v1",
-            "kind": "RoleBinding",
-            "metadata": metadata,
-            "roleRef": {"apiGroup": group_name, "kind": "Role", "name": AUDITOR},
-            "subjects": [{"kind": "ServiceAccount", "name": AUDITOR, "namespace": NAMESPACE}],
-        },
-    ]
+    return _granted(AUDITOR, SYSTEM, rules)
 
 
 def _account(name: str, rules: list[Json]) -> list[Json]:
-    metadata, group_name = {"name": name, "namespace": NAMESPACE}, "rbac.authorization.k8s.io"
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": NAMESPACE}}
+    return [account, *_granted(name, NAMESPACE, rules)]
+
+
+def _granted(account: str, namespace: str, rules: list[Json]) -> list[Json]:
+    """What an account of the tenant's namespace may do in a namespace."""
+    metadata, group_name = {"name": account, "namespace": namespace}, "rbac.authorization.k8s.io"
     return [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
         {"apiVersion": f"{group_name}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
         {
             "apiVersion": f"{group_name}/v1",
             "kind": "RoleBinding",
             "metadata": metadata,
-            "roleRef": {"apiGroup": group_name, "kind": "Role", "name": name},
-            "subjects": [{"kind": "ServiceAccount", **metadata}],
+            "roleRef": {"apiGroup": group_name, "kind": "Role", "name": account},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}],
         },
     ]
 

@@ -36,7 +36,7 @@ LOOK_SECONDS: Final = 0.4
 READY_SECONDS: Final = 60.0
 LEASE_SECONDS: Final = 60
 """Long enough that neither a busy machine nor an API server that is away for a while costs the operator its lease."""
-OPERATOR: Final = ("backstay-system", "backstay-operator")
+OPERATOR: Final = (resources.SYSTEM, installation.OPERATOR)
 
 
 class StoryStuck(BackstayError):
@@ -97,7 +97,7 @@ class Stage:
     async def open_page(self, platform: Platform) -> str:
         """Make the operator's page reachable here as its administrator does, and return the command."""
         port = int(platform.page.rpartition(":")[2])
-        words = ("port-forward", f"--namespace={installation.NAMESPACE}", f"deployment/{installation.OPERATOR}",
+        words = ("port-forward", f"--namespace={resources.SYSTEM}", f"deployment/{installation.OPERATOR}",
                  f"{port}:{installation.PAGE_PORT}")  # fmt: skip
         kubectl = str(kubernetes_binaries() / "kubectl")
         self.processes.run("page", kubectl, f"--kubeconfig={self.sandbox.kubeconfig}", *words)

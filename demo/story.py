@@ -18,7 +18,7 @@ from backstay.sandbox.state import State
 from demo.acts import Act, Hands, acts_on
 from demo.fleet import NAMESPACE, SIZE, cameras
 from demo.narrator import Narrator
-from demo.processes import end_earlier
+from demo.processes import carried_out, end_earlier
 from demo.report import Json, Outcome, ten_lines, write_report
 from demo.resources import PERSON
 from demo.stage import REPOSITORY, Stage, set_up
@@ -108,18 +108,10 @@ async def check(stage: Stage, *arguments: str) -> Json:
         CheckerFailed: it could not look.
     """
     command = (sys.executable, "-m", "demo.checker", "--context", str(stage.context), *arguments)
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        found, complaint = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode not in JUDGED:
-        raise CheckerFailed(f"`{shlex.join(command)}` ended with {process.returncode}: {complaint.decode().strip()}")
-    facts: Json = json.loads(found) if found else {}
+    done = await carried_out(*command, cwd=REPOSITORY)
+    if done.status not in JUDGED:
+        raise CheckerFailed(f"`{shlex.join(command)}` ended with {done.status}: {done.complaint.strip()}")
+    facts: Json = json.loads(done.told) if done.told else {}
     return facts
 
 
